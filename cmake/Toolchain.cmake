@@ -1,0 +1,32 @@
+# Warnings, sanitizers, linker and the libraries of Debian 12 that modules may name.
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+find_program(MOLD mold)
+if(MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual
+                    -Wimplicit-fallthrough -Werror -fno-strict-aliasing -fstack-protector-strong)
+# Baseline x86-64 (or aarch64): faster code paths are chosen at run time, never by -march.
+
+set(CLAW_SANITIZE "" CACHE STRING "address, thread, or empty")
+if(CLAW_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(CLAW_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+endif()
+
+find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(GTest REQUIRED)
+find_package(fmt REQUIRED)
+find_package(PkgConfig REQUIRED)
+foreach(lib libsodium sqlite3 libzstd simdjson)
+  pkg_check_modules(${lib} REQUIRED IMPORTED_TARGET ${lib})
+endforeach()
+pkg_check_modules(yaml REQUIRED IMPORTED_TARGET yaml-0.1)

@@ -1,0 +1,101 @@
+// Messages as the brokers hand them over: views into one buffer a page, evidence beside the content.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace claw {
+
+// A message's native id packed into two words, ordered as the queue is. Redis stream: (ms, seq).
+// Redis list: (index from the head at the time of the look, index from the tail). What it means is
+// the adapter's business; MessageId below is its text.
+struct MessageKey {
+  std::uint64_t high = 0;
+  std::uint64_t low = 0;
+  auto operator<=>(const MessageKey&) const = default;
+};
+
+// What deliveries tell about one message. What is not known stays zero and the QueueView says so.
+struct Evidence {
+  std::uint16_t passed = 0;    // consumer groups that acknowledged it while it is still visible
+  std::uint16_t pending = 0;   // groups that hold it unacknowledged now
+  std::uint16_t waiting = 0;   // groups that were never given it
+  std::uint32_t attempts = 0;  // most deliveries in one group so far
+  std::uint64_t idle_ms = 0;   // since the last delivery in that group
+  bool dead_lettered = false;  // found in a dead or processing list of this queue
+
+  bool delivered() const { return passed > 0 || pending > 0 || dead_lettered; }
+};
+
+struct Field {
+  std::string_view name;  // empty for a message that is one body
+  std::string_view value;
+};
+
+// One page of messages. Movable, reusable: clear() keeps the capacity. Views point into `buffer`,
+// which has at least kPadding readable bytes after the last value, so a SIMD parser may over-read.
+class Batch {
+ public:
+  static constexpr std::size_t kPadding = 64;
+
+  struct Entry {
+    MessageKey key;
+    std::uint32_t first_field = 0;
+    std::uint32_t field_count = 0;
+    Evidence evidence;
+  };
+
+  std::span<const Entry> entries() const { return entries_; }
+  std::span<const Field> fields(const Entry& entry) const {
+    return std::span(fields_).subspan(entry.first_field, entry.field_count);
+  }
+  std::uint64_t bytes() const;  // sum of the values
+
+  void clear();
+  // The adapter moves a whole reply in here, then adds entries whose views point into it. Moving a
+  // vector keeps its storage in place, so views made before the move stay good.
+  void adopt(std::vector<char> buffer) { buffers_.push_back(std::move(buffer)); }
+  void add(MessageKey key, std::span<const Field> fields, const Evidence& evidence);
+  // For the adapter that fills in evidence after the content.
+  std::span<Entry> mutable_entries() { return entries_; }
+  // Gives a buffer back for reuse; empty when there is none.
+  std::vector<char> recycle();
+
+ private:
+  std::vector<Entry> entries_;
+  std::vector<Field> fields_;
+  std::vector<std::vector<char>> buffers_;
+};
+
+// A message that owns its bytes: samples, snapshots, quarantine.
+struct OwnedField {
+  std::string name;
+  std::string value;
+  bool operator==(const OwnedField&) const = default;
+};
+
+// Where one consumer group stood with a message when it was read.
+struct GroupState {
+  enum class Standing { waiting, pending, acknowledged };
+  std::string group;
+  Standing standing = Standing::waiting;
+  std::string consumer;         // pending only
+  std::uint32_t attempts = 0;   // pending only
+  std::uint64_t idle_ms = 0;    // pending only
+  bool operator==(const GroupState&) const = default;
+};
+
+struct Message {
+  std::string id;  // native id as the broker's users write it: "1700000000000-0", "list:1234"
+  MessageKey key;
+  std::vector<OwnedField> fields;
+  std::vector<GroupState> groups;
+
+  // SHA-256 over fields in order, each length-prefixed: equal exactly when the content is byte-equal.
+  std::string content_digest() const;  // 32 raw bytes
+};
+
+}  // namespace claw
