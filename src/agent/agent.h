@@ -1,0 +1,147 @@
+// The facade: the five calls of the mission and what stands around them. CLI, HTTP API and an embedding program
+// stand on it. One agent owns one data directory.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "audit/log.h"
+#include "audit/read.h"
+#include "base/clock.h"
+#include "base/disk.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "broker/broker.h"
+#include "config/config.h"
+#include "model/finding.h"
+#include "model/plan.h"
+#include "policy/policy.h"
+#include "store/store.h"
+#include "vault/vault.h"
+
+namespace claw {
+
+// How far a long call is. Called from the thread that made the call, at most a few times a second a stage.
+class Progress {
+ public:
+  virtual ~Progress() = default;
+  virtual void stage(std::string_view stage) = 0;  // one of the five names, "snapshot", "rollback"
+  virtual void advance(std::uint64_t done, std::uint64_t total) = 0;
+  virtual void finish(const StageRecord& stage) = 0;
+  // A line about what happened: "queue_remediation_7: finished the removal that a crash interrupted".
+  virtual void note(std::string_view text) = 0;
+};
+
+// Says nothing.
+Progress& silent();
+
+using BrokerFactory = std::function<Result<std::unique_ptr<Broker>>(const BrokerConfig&, Deadline)>;
+
+struct AgentDeps {
+  Disk& disk;
+  Clock& clock;
+  Random& random;
+  BrokerFactory open_broker;
+  // Tests only: called after each durable journal step, so that a crash can be made there.
+  std::function<void(std::string_view step)> after_journal = {};
+};
+
+struct TenantTopology {
+  Tenant tenant;
+  std::vector<QueueView> queues;
+};
+
+struct BrokerTrouble {  // a broker that could not be asked; the others are still in the answer
+  BrokerName broker;
+  Error error;
+};
+
+struct Topology {
+  std::vector<TenantTopology> tenants;  // by id
+  std::vector<BrokerTrouble> troubles;
+};
+
+struct Health {
+  std::vector<TenantHealth> tenants;  // worst first
+  std::vector<BrokerTrouble> troubles;
+};
+
+struct ScanTarget {
+  std::optional<TenantId> tenant;
+  std::optional<QueueId> queue;
+};
+
+struct Proposal {
+  Plan plan;
+  std::string hash;
+  Observation observation;
+  Verdict verdict;  // what policy would say to applying it now, by a person
+};
+
+struct Recovery {
+  std::uint64_t groups = 0;            // consumer groups of the queues touched
+  std::uint64_t groups_connected = 0;  // with a consumer that was active within the last seconds
+  std::int64_t throughput_bps = -1;    // of the baseline; -1 = no baseline
+  double throughput_per_s = 0;
+  std::optional<Millis> full_recovery; // from the slope; nullopt = backlog does not fall
+  bool recovered = false;
+  std::string words;                   // one line in the mission's form
+};
+
+struct RollbackReport {
+  std::string rollback_key;
+  RestoreOutcome outcome;              // summed over queues
+  std::vector<std::string> notes;      // a queue a line: order achieved and why
+};
+
+struct DoctorLine {
+  enum class Level { ok, warn, fail } level = Level::ok;
+  std::string subject;
+  std::string text;
+  std::string fix;  // empty when nothing is to be done
+};
+
+class Agent {
+ public:
+  // Takes the data directory (Code::conflict when another agent holds it), opens state, vault and audit log,
+  // and settles every execution that was cut off: finishes it, rolls it back or holds it, and says so.
+  static Result<std::unique_ptr<Agent>> open(Config config, AgentDeps deps, Progress& progress);
+  virtual ~Agent() = default;
+
+  // The five calls of the mission.
+  virtual Result<Health> analyze_queue_health(const std::optional<TenantId>& tenant) = 0;
+  virtual Result<Observation> detect_poison_messages(const ScanTarget& target, Progress& progress) = 0;
+  // Carries out exactly this plan. `actor` is a person ("user:root") or "agent". A refusal is an ExecutionRecord
+  // with a refused stage, not an Error.
+  virtual Result<ExecutionRecord> execute_safe_drain(const Plan& plan, const std::string& actor, Progress& progress) = 0;
+  virtual Result<Recovery> verify_consumer_recovery(const std::string& execution_id, Millis timeout, Progress& progress) = 0;
+  virtual Result<std::uint64_t> record_immutable(const std::string& type, const std::string& json_text) = 0;
+
+  // All five in one go. Without `confirm` a person is taken to have said yes; else it is asked with the proposal
+  // (blast radius) before anything is touched, and false ends with state "refused", reason "not confirmed".
+  virtual Result<ExecutionRecord> remediate(const TenantId& tenant, const std::optional<std::string>& skill, const std::string& actor,
+                                            const std::function<bool(const Proposal&)>& confirm, Progress& progress) = 0;
+
+  virtual Result<Topology> topology() = 0;
+  virtual Result<Proposal> plan(const TenantId& tenant, const std::optional<std::string>& skill, const std::string& actor,
+                                Progress& progress) = 0;
+  virtual Status approve(const std::string& plan_hash, const std::string& actor, const std::string& reason) = 0;
+  virtual Status reject(const std::string& plan_hash, const std::string& actor, const std::string& reason) = 0;
+  virtual Result<RollbackReport> rollback(const std::string& rollback_key, const std::string& actor, Progress& progress) = 0;
+  virtual Result<std::vector<DoctorLine>> doctor() = 0;
+
+  // One turn of the autonomous agent: evaluates all tenants, worst first, and acts where policy lets it.
+  // Returns the executions it carried out. `event` receives one line an event.
+  virtual Result<std::vector<ExecutionRecord>> tick(const std::function<void(std::string_view)>& event, Progress& progress) = 0;
+
+  virtual Store& store() = 0;
+  virtual Vault& vault() = 0;
+  virtual AuditLog& audit() = 0;
+  virtual const Config& config() const = 0;
+};
+
+}  // namespace claw

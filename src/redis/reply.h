@@ -1,0 +1,58 @@
+// One RESP2 reply, whole, without a copy a value: nodes are views into the bytes that came from the socket.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace claw::redis {
+
+// A reply in pre-order: an array's node is followed by its children. Movable; views survive a move.
+class Reply {
+ public:
+  enum class Type : std::uint8_t { simple, error, integer, bulk, nil, array };
+
+  struct Node {
+    Type type = Type::nil;
+    std::uint32_t next = 0;      // index of the node after this one's last descendant
+    std::int64_t integer = 0;    // integer: the value; array: number of elements
+    const char* data = nullptr;  // simple, error, bulk
+    std::uint64_t size = 0;
+  };
+
+  // A node with its children; cheap to copy, valid while the Reply lives.
+  class View {
+   public:
+    View(const Reply& reply, std::uint32_t at) : reply_(&reply), at_(at) {}
+    Type type() const { return node().type; }
+    bool is_nil() const { return type() == Type::nil; }
+    bool is_error() const { return type() == Type::error; }
+    bool is_array() const { return type() == Type::array; }
+    std::string_view text() const { return {node().data, static_cast<std::size_t>(node().size)}; }
+    std::int64_t integer() const { return node().integer; }
+    std::size_t size() const { return is_array() ? static_cast<std::size_t>(node().integer) : 0; }
+    // Children in order; walking is O(1) a step, indexing is O(index).
+    View first() const { return {*reply_, at_ + 1}; }
+    View next() const { return {*reply_, node().next}; }
+    View operator[](std::size_t index) const;
+
+   private:
+    const Node& node() const { return reply_->nodes_[at_]; }
+    const Reply* reply_;
+    std::uint32_t at_;
+  };
+
+  View root() const { return {*this, 0}; }
+  // Takes the bytes out for Batch::adopt; the nodes' views stay good because a vector keeps its storage.
+  std::vector<char> release_buffer() { return std::move(buffer_); }
+
+ private:
+  friend class Parser;
+  std::vector<Node> nodes_;
+  std::vector<char> buffer_;  // at least Batch::kPadding readable bytes after the last value
+};
+
+}  // namespace claw::redis
