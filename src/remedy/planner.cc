@@ -1,0 +1,116 @@
+#include "remedy/planner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+namespace claw::remedy {
+namespace {
+
+std::int64_t bps(double share) { return static_cast<std::int64_t>(std::floor(share * 10'000 + 1e-9)); }
+
+std::size_t share_of(std::size_t count, std::int64_t share_bps) {
+  const std::size_t part = (count * static_cast<std::size_t>(share_bps) + 9'999) / 10'000;
+  return std::min(count, std::max<std::size_t>(1, part));
+}
+
+PlannedQueue planned_queue(const QueueView& view, const PlanInputs& inputs) {
+  return {.queue = view.id,
+          .type = view.type,
+          .entries = view.entries,
+          .quarantine = inputs.quarantine_name(view.id),
+          .messages = {}};
+}
+
+// The canary goes first: the first message of each signature, then evenly spread ones up to the first wave's size.
+void put_canary_first(std::vector<PlannedMessage>& messages, std::int64_t first_wave_bps) {
+  if (messages.empty()) return;
+  std::vector<bool> chosen(messages.size(), false);
+  std::set<std::uint32_t> seen;
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    if (!seen.insert(messages[i].signature).second) continue;
+    chosen[i] = true;
+    ++count;
+  }
+  const std::size_t wanted = share_of(messages.size(), first_wave_bps);
+  for (std::size_t k = 0; k < wanted && count < wanted; ++k) {
+    const std::size_t i = k * messages.size() / wanted;
+    if (chosen[i]) continue;
+    chosen[i] = true;
+    ++count;
+  }
+  std::vector<PlannedMessage> ordered;
+  ordered.reserve(messages.size());
+  for (const bool canary : {true, false})
+    for (std::size_t i = 0; i < messages.size(); ++i)
+      if (chosen[i] == canary) ordered.push_back(std::move(messages[i]));
+  messages = std::move(ordered);
+}
+
+}  // namespace
+
+Plan make_plan(const PlanInputs& inputs) {
+  const Observation& seen = inputs.observation;
+  Plan plan;
+  plan.tenant = seen.tenant;
+  plan.skill = inputs.skill;
+  plan.detector = inputs.detector;
+  plan.limits = inputs.limits;
+  plan.messages_seen = seen.messages_seen;
+
+  std::map<QueueId, PlannedQueue> queues;
+  for (const QueueView& view : seen.queues) queues.emplace(view.id, planned_queue(view, inputs));
+  for (std::size_t f = 0; f < seen.findings.size(); ++f) {
+    const Finding& finding = seen.findings[f];
+    if (bps(finding.lower_bound) < inputs.limits.confidence_bps) continue;
+    const auto signature = static_cast<std::uint32_t>(plan.signatures.size());
+    plan.signatures.push_back({.signature = finding.signature,
+                               .count = finding.count,
+                               .confidence_bps = bps(finding.confidence),
+                               .lower_bound_bps = bps(finding.lower_bound),
+                               .explanation = finding.explanation});
+    for (const PoisonRef& ref : seen.members[f]) {
+      const auto queue = queues.find(ref.queue);
+      CLAW_CHECK(queue != queues.end());
+      queue->second.messages.push_back({.id = ref.id, .key = ref.key, .signature = signature, .attempts = ref.attempts});
+    }
+  }
+  for (auto& [id, queue] : queues) {
+    if (queue.messages.empty()) continue;
+    std::sort(queue.messages.begin(), queue.messages.end(),
+              [](const PlannedMessage& a, const PlannedMessage& b) { return a.key < b.key; });
+    put_canary_first(queue.messages, inputs.limits.waves_bps.empty() ? 10'000 : inputs.limits.waves_bps.front());
+    plan.queues.push_back(std::move(queue));
+  }
+  const std::uint64_t mean = seen.messages_seen == 0 ? 0 : seen.bytes_seen / seen.messages_seen;
+  plan.bytes = mean * plan.total();
+  return plan;
+}
+
+std::vector<Wave> waves_of(const Plan& plan) {
+  std::vector<std::int64_t> shares = plan.limits.waves_bps;
+  if (shares.empty() || shares.back() < 10'000) shares.push_back(10'000);
+  std::vector<std::size_t> done(plan.queues.size(), 0);
+  std::vector<Wave> waves;
+  for (const std::int64_t share : shares) {
+    Wave wave;
+    for (std::size_t q = 0; q < plan.queues.size(); ++q) {
+      const std::size_t count = plan.queues[q].messages.size();
+      if (count == 0) continue;
+      std::size_t end = share_of(count, share);
+      if (waves.empty()) {  // the canary holds one of each signature, however small its share
+        std::set<std::uint32_t> signatures;
+        for (const PlannedMessage& m : plan.queues[q].messages) signatures.insert(m.signature);
+        end = std::max(end, std::min(count, signatures.size()));
+      }
+      if (end > done[q]) wave.push_back({.queue = q, .first = done[q], .count = end - done[q]});
+      done[q] = std::max(done[q], end);
+    }
+    if (!wave.empty()) waves.push_back(std::move(wave));
+  }
+  return waves;
+}
+
+}  // namespace claw::remedy
