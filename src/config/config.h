@@ -1,0 +1,79 @@
+// deployclaw.yaml, exactly as the contract has it: strict, typed by the schema, every error with file and line.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/disk.h"
+#include "base/result.h"
+#include "base/secret.h"
+#include "model/queue.h"
+
+namespace claw {
+
+// Where a secret is; never the secret.
+struct SecretRef {
+  enum class Kind { none, env, file, credential };
+  Kind kind = Kind::none;
+  std::string name;
+};
+
+// Reads the secret now. A file must be readable by its owner alone; one trailing line end is dropped.
+Result<Secret> resolve(const SecretRef& ref, Disk& disk);
+
+struct BrokerConfig {
+  enum class Kind { redis, rabbitmq, sqs };
+  BrokerName name;
+  Kind kind = Kind::redis;
+  std::string url;
+  std::string management_url;  // rabbitmq
+  std::string user;
+  std::string region;          // sqs
+  std::string endpoint_url;    // sqs
+  SecretRef password;
+  std::string tls_ca;
+  std::string tls_cert;
+  std::string tls_key;
+  std::string tls_server_name;
+};
+
+// {broker: b, match: "queue:{tenant}", like: profile}
+struct TenantPattern {
+  BrokerName broker;
+  std::string match;
+  std::string like;
+
+  // The tenant a queue's name gives, when it matches: {tenant} is [A-Za-z0-9_.-]+.
+  std::optional<TenantId> tenant_of(std::string_view queue) const;
+  // The pattern with {tenant} as *.
+  std::string glob() const;
+};
+
+struct Config {
+  std::string file;
+  std::string agent_id = "agent-1";
+  std::string data_dir = "./deployclaw-data";
+  std::string listen = "127.0.0.1:7433";
+  std::vector<BrokerConfig> brokers;
+  std::vector<Tenant> tenants;              // by id
+  std::vector<TenantPattern> patterns;
+  std::map<std::string, Tenant> profiles;
+
+  const BrokerConfig* broker(std::string_view name) const;
+  const Tenant* tenant(std::string_view id) const;
+};
+
+// Pure. The detail of an error has a line a problem (at most 20): "deployclaw.yaml:14: tenants.t.sla.max_age: …".
+Result<Config> parse_config(std::string_view text, const std::string& file);
+
+// `explicit_path` (--config), $DEPLOYCLAW_CONFIG, ./deployclaw.yaml, ~/.config/deployclaw/deployclaw.yaml,
+// /etc/deployclaw/deployclaw.yaml: the first that is given or there.
+Result<Config> load_config(Disk& disk, const std::optional<std::string>& explicit_path);
+
+// What `init` writes: commented, and valid as it stands.
+std::string default_config_text();
+
+}  // namespace claw

@@ -1,0 +1,83 @@
+// The agent's state: executions and their journal, plans, findings, history. SQLite, WAL, synchronous=FULL:
+// what a call has returned is on disk.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "model/plan.h"
+#include "model/queue.h"
+
+namespace claw {
+
+struct JournalEntry {
+  std::uint64_t seq = 0;
+  std::string step;  // "snapshot", "intent", …
+  std::string data;  // JSON
+  WallTime at;
+};
+
+struct StoredPlan {
+  std::string hash;
+  std::string text;      // as plan_to_text made it
+  std::string state;     // "proposed", "approved", "rejected", "applied"
+  std::string approver;  // who moved it last, empty when nobody did
+  std::string reason;
+  WallTime at;
+};
+
+struct StoredFinding {
+  std::string id;
+  TenantId tenant;
+  WallTime at;
+  std::string json;
+};
+
+struct Sample {
+  WallTime at;
+  std::uint64_t backlog = 0;
+  std::uint64_t acknowledged = 0;
+  std::uint64_t held = 0;
+};
+
+// Thread-safe. Errors: corrupt (not our file, or damaged), full (disk), unsupported (made by a newer version).
+class Store {
+ public:
+  // `dir` exists. Creates state.db (0600) on first use.
+  static Result<std::unique_ptr<Store>> open(const std::string& dir, Clock& clock);
+  // For looking back while another process holds the directory. Code::not_found when there is no state yet.
+  static Result<std::unique_ptr<Store>> open_read_only(const std::string& dir, Clock& clock);
+  virtual ~Store() = default;
+
+  virtual Result<std::uint64_t> next_execution_number() = 0;
+  virtual Status save_execution(const ExecutionRecord& record) = 0;
+  virtual Result<ExecutionRecord> execution(const std::string& id) = 0;
+  virtual Result<std::vector<ExecutionRecord>> executions(std::size_t limit) = 0;  // newest first
+  virtual Result<std::vector<std::string>> unfinished() = 0;                        // state "running", oldest first
+
+  virtual Status journal(const std::string& execution_id, const std::string& step, const std::string& data) = 0;
+  virtual Result<std::vector<JournalEntry>> journal_of(const std::string& execution_id) = 0;
+
+  // Keeps the state of a plan that is known already.
+  virtual Status save_plan(const std::string& hash, const std::string& text) = 0;
+  // A whole hash, with or without "sha256:", or a prefix of at least 8 digits that names one plan.
+  virtual Result<StoredPlan> plan(const std::string& hash_or_prefix) = 0;
+  // Compare and set: Code::conflict, naming the state it is in, when that is not `from`.
+  virtual Status move_plan(const std::string& hash, const std::string& from, const std::string& to,
+                           const std::string& actor, const std::string& reason) = 0;
+
+  virtual Status save_findings(const std::vector<StoredFinding>& findings) = 0;
+  virtual Result<std::vector<StoredFinding>> findings(std::size_t limit) = 0;  // newest first
+  virtual Result<StoredFinding> finding(const std::string& id) = 0;
+
+  // Samples older than seven days are dropped.
+  virtual Status add_samples(const std::vector<std::pair<QueueId, Sample>>& samples) = 0;
+  virtual Result<std::vector<Sample>> samples(const QueueId& queue, WallTime since) = 0;  // oldest first, at most 10,000
+};
+
+}  // namespace claw
