@@ -153,7 +153,7 @@ class SqliteStore final : public Store {
 
   Result<std::vector<std::string>> unfinished() override {
     const std::lock_guard lock(mutex_);
-    Statement query(db_, "SELECT id FROM execution WHERE state = 'running' ORDER BY number");
+    Statement query(db_, "SELECT id FROM execution WHERE state IN ('running', 'held') ORDER BY number");
     std::vector<std::string> ids;
     for (;;) {
       CLAW_TRY_ASSIGN(const bool row, query.step());

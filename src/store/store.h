@@ -58,7 +58,7 @@ class Store {
   virtual Status save_execution(const ExecutionRecord& record) = 0;
   virtual Result<ExecutionRecord> execution(const std::string& id) = 0;
   virtual Result<std::vector<ExecutionRecord>> executions(std::size_t limit) = 0;  // newest first
-  virtual Result<std::vector<std::string>> unfinished() = 0;                        // state "running", oldest first
+  virtual Result<std::vector<std::string>> unfinished() = 0;                        // state "running" or "held", oldest first
 
   virtual Status journal(const std::string& execution_id, const std::string& step, const std::string& data) = 0;
   virtual Result<std::vector<JournalEntry>> journal_of(const std::string& execution_id) = 0;
