@@ -9,7 +9,7 @@ if(MOLD)
 endif()
 
 add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual
-                    -Wimplicit-fallthrough -Werror -fno-strict-aliasing -fstack-protector-strong)
+                    -Wimplicit-fallthrough -Wno-missing-field-initializers -Werror -fno-strict-aliasing -fstack-protector-strong)
 # Baseline x86-64 (or aarch64): faster code paths are chosen at run time, never by -march.
 
 set(CLAW_SANITIZE "" CACHE STRING "address, thread, or empty")

@@ -34,7 +34,7 @@ export class Chance {
   }
 
   hex8() {
-    return (this.word() | 0x10000000).toString(16).slice(-8).padStart(8, '0');
+    return this.word().toString(16).padStart(8, '0');
   }
 }
 
@@ -52,7 +52,7 @@ const kNotes = [
 // Valid text that a careless detector takes for trouble.
 const kTrickyNotes = [
   '[draft] note', '{see ticket 4411}', 'transaction_id: tx_unquoted, as the customer wrote it', '"quoted" and \\escaped\\', '}{',
-  '{"transaction_id": tx_99, "amount": 12}', 'null', 'NaN', 'tab\there', 'two\nlines', 'half a "quote', '\u0001 control', '\ufeffbom',
+  '{"transaction_id": tx_99, "amount": 12}', 'null', 'NaN', 'tab\there', 'two\nlines', 'half a "quote', '\u0001 control', '\ufeffmark',
 ].map((note) => JSON.stringify(note));
 const kRawMetadata = [
   {cart: 'c-1', coupon: null}, {utm: 'spring', ab: ['x', 'y']}, {device: {os: 'ios', v: '17.4'}}, {legacy: '{"nested":"{\\"deep\\":1}"}'},
@@ -64,18 +64,18 @@ const two = (n) => (n < 10 ? `0${n}` : `${n}`);
 const instant = (c) => `2026-03-14T${two(8 + c.below(10))}:${two(c.below(60))}:${two(c.below(60))}.${100 + c.below(900)}Z`;
 const cents = (c) => `${1 + c.below(900)}.${two(c.below(100))}`;
 
-function memberOfV1(c) {
+function membersOfV1(c) {
   const members = [
     '"v":1', `"amount":"${cents(c)}"`, `"currency":"${c.pick(kCurrencies)}"`, `"customer":${c.pick(kNames)}`,
     `"created":"${instant(c)}"`, `"customer_no":"${c.below(1e6)}"`, `"note":${c.pick(kNotes)}`,
-    `"iban":"DE${10 + c.below(90)}${10000000 + c.below(9e7)}${c.below(1e6)}"`, `"batch":"${c.hex8()}"`, `"vat":"19.0"`,
   ];
+  if (c.one_in(2)) members.push(`"iban":"DE${10 + c.below(90)}${10000000 + c.below(9e7)}${c.below(1e6)}"`, '"vat":"19.0"');
   if (c.one_in(3)) members.push('"phone":""');
   if (c.one_in(4)) members.push(`"metadata":${c.pick(kRawMetadata)}`);
   return members;
 }
 
-function memberOfV2(c) {
+function membersOfV2(c) {
   const items = [];
   for (let left = c.below(3); left >= 0; --left) items.push(`{"sku":"${c.pick(kSkus)}","qty":${1 + c.below(4)},"price":${cents(c)}}`);
   const members = [
@@ -88,11 +88,11 @@ function memberOfV2(c) {
   return members;
 }
 
-function memberOfV3(c) {
+function membersOfV3(c) {
   const members = [
     '"v":3', `"event":{"id":"${c.hex8()}-${c.hex8()}","at":"${instant(c)}"}`,
     `"money":{"minor":${100 + c.below(900000)},"currency":"${c.pick(kCurrencies)}","exponent":2}`,
-    `"parties":[{"role":"payer","name":${c.pick(kNames)}},{"role":"payee","id":"m_${c.below(4000)}"}]`,
+    `"parties":[{"name":${c.pick(kNames)}},{"id":"m_${c.below(4000)}"}]`,
     `"risk":{"score":0.${c.below(1000)},"flags":${c.one_in(5) ? '["velocity","geo"]' : '[]'}}`,
   ];
   if (c.one_in(2)) members.push(`"note":${c.pick(kNotes)}`);
@@ -100,7 +100,7 @@ function memberOfV3(c) {
   return members;
 }
 
-const kVersions = [memberOfV1, memberOfV2, memberOfV3];
+const kVersions = [membersOfV1, membersOfV2, membersOfV3];
 
 function transactionId(c, version) {
   if (version === 0) return `TX-2026-${10000000 + c.below(89999999)}${c.below(1000)}`;

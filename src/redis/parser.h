@@ -1,0 +1,47 @@
+// RESP2, resumable: bytes in as they come, one Reply out. Zero copy: the reply keeps the bytes it was parsed from.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "redis/reply.h"
+
+namespace claw::redis {
+
+// Used by one thread. After Code::corrupt the parser must not be used again.
+class Parser {
+ public:
+  static constexpr std::size_t kMaxDepth = 16;
+  static constexpr std::int64_t kMaxBulk = 600ll << 20;      // Redis' own limit is 512 MiB
+  static constexpr std::int64_t kMaxElements = 64ll << 20;   // counted against bytes that are really there
+
+  // Room for the next bytes from the socket, at least `wanted`. Good until commit().
+  std::span<char> room(std::size_t wanted);
+  void commit(std::size_t got) { used_ += got; }
+
+  // True: `reply` holds the next whole reply. False: more bytes are needed.
+  Result<bool> next(Reply& reply);
+
+ private:
+  struct Open {  // an array whose children are still coming
+    std::uint32_t node;
+    std::int64_t left;
+  };
+  // A node whose text is an offset from begin_ until the reply is whole (the buffer may move until then).
+  Result<bool> advance();
+  Result<bool> one_value();
+  Result<std::int64_t> number(std::string_view line) const;
+  void close_finished();
+
+  std::vector<char> buffer_;
+  std::size_t begin_ = 0;  // first byte of the reply under way
+  std::size_t at_ = 0;     // first byte not yet understood
+  std::size_t used_ = 0;   // bytes in the buffer
+  std::vector<Reply::Node> nodes_;
+  std::vector<Open> open_;
+};
+
+}  // namespace claw::redis
