@@ -1,0 +1,26 @@
+// The strict YAML subset that configuration is written in: maps, lists and plain text, each with its line.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace claw::config {
+
+struct Node {
+  enum class Kind { scalar, list, map };
+  Kind kind = Kind::scalar;
+  int line = 0;
+  std::string text;                                   // scalar, untyped: the schema decides what it means
+  std::vector<Node> items;                            // list
+  std::vector<std::pair<std::string, Node>> entries;  // map, in order
+};
+
+// Refuses anchors, aliases, tags, merge keys, several documents, duplicate keys, depth above 16 and more than 4 MiB.
+// The detail of the error begins with "FILE:LINE: ".
+Result<Node> parse_yaml(std::string_view text, const std::string& file);
+
+}  // namespace claw::config
