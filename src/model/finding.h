@@ -34,7 +34,7 @@ struct SignatureEvidence {
 
 struct PoisonRef {
   QueueId queue;
-  std::string id;
+  std::string id;   // native id; a list's has none of its own: "list:<index>@<content digest>"
   MessageKey key;
   std::uint64_t attempts = 0;
 };

@@ -1,0 +1,97 @@
+#include "redis/operations.h"
+
+namespace claw::redis {
+namespace {
+
+constexpr std::int64_t kPage = 4'000;
+constexpr std::int64_t kInFlight = 4;
+
+// One list from its head, in pages with several in flight. Entries pushed or popped meanwhile shift the indexes by a
+// few; a removal checks the bytes at its place and searches nearby, so an index here is a hint and never a proof.
+class ListReader {
+ public:
+  ListReader(std::string key, std::uint64_t mark, const Evidence& evidence) : key_(std::move(key)), mark_(mark), evidence_(evidence) {}
+
+  Status open(Connection& connection, Deadline deadline) {
+    CLAW_TRY_ASSIGN(const Reply length, connection.call({"LLEN", key_}, deadline));
+    length_ = length.root().integer();
+    opened_ = true;
+    return {};
+  }
+  bool opened() const { return opened_; }
+
+  Result<bool> next(Connection& connection, Batch& page, Deadline deadline) {
+    while (asked_ < length_ && asked_ - read_ < kInFlight * kPage) {
+      connection.send({"LRANGE", key_, std::to_string(asked_), std::to_string(std::min(asked_ + kPage, length_) - 1)});
+      asked_ = std::min(asked_ + kPage, length_);
+    }
+    if (read_ >= length_) return false;
+    Reply reply;
+    CLAW_TRY(connection.receive_into(reply, deadline));
+    const std::int64_t first = read_;
+    read_ = std::min(read_ + kPage, length_);
+    if (reply.root().is_error()) return to_error(reply.root().text(), "LRANGE " + key_);
+    Reply::View value = reply.root().first();
+    for (std::size_t i = 0; i < reply.root().size(); ++i, value = value.next()) {
+      const auto index = static_cast<std::uint64_t>(first) + i;
+      const Field field{"", value.text()};
+      page.add({index | mark_, static_cast<std::uint64_t>(length_) - index - 1}, std::span(&field, 1), evidence_);
+    }
+    if (reply.root().size() < static_cast<std::size_t>(read_ - first)) length_ = std::min(length_, asked_);  // it became shorter
+    page.adopt(reply.release_buffer());
+    return true;
+  }
+
+  void drain(Connection& connection) {
+    for (; read_ < asked_; read_ = std::min(read_ + kPage, asked_)) {
+      Reply unread;
+      if (!connection.receive_into(unread, Deadline::in(connection.clock(), Millis(5'000))).ok()) return;
+    }
+  }
+
+ private:
+  std::string key_;
+  std::uint64_t mark_;
+  Evidence evidence_;
+  std::int64_t length_ = 0;
+  std::int64_t asked_ = 0;  // first index not yet asked for
+  std::int64_t read_ = 0;   // first index not yet read
+  bool opened_ = false;
+};
+
+class ListWindow final : public Window {
+ public:
+  ListWindow(Connection& connection, std::vector<ListReader> lists) : connection_(connection), lists_(std::move(lists)) {}
+  ~ListWindow() override {
+    if (at_ < lists_.size()) lists_[at_].drain(connection_);
+  }
+
+  Result<bool> next(Batch& page, Deadline deadline) override {
+    page.clear();
+    for (; at_ < lists_.size(); ++at_) {
+      ListReader& list = lists_[at_];
+      if (!list.opened()) CLAW_TRY(list.open(connection_, deadline));
+      CLAW_TRY_ASSIGN(const bool more, list.next(connection_, page, deadline));
+      if (more) return true;
+    }
+    return false;
+  }
+
+ private:
+  Connection& connection_;
+  std::vector<ListReader> lists_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Window>> look_list(Connection& connection, const QueueView& queue, Deadline) {
+  std::vector<ListReader> lists;
+  // Stuck in the processing list: given to a consumer that neither finished it nor put it back.
+  if (!queue.processing.empty()) lists.emplace_back(queue.processing, kProcessingBit, Evidence{.pending = 1, .attempts = 2});
+  if (!queue.dead_letter.empty()) lists.emplace_back(queue.dead_letter, kDeadBit, Evidence{.attempts = 2, .dead_lettered = true});
+  lists.emplace_back(queue.id.name, 0, Evidence{.waiting = 1});
+  return std::unique_ptr<Window>(std::make_unique<ListWindow>(connection, std::move(lists)));
+}
+
+}  // namespace claw::redis

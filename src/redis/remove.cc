@@ -1,0 +1,277 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/digest.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "redis/operations.h"
+
+namespace claw::redis {
+namespace {
+
+constexpr std::size_t kFirstSlice = 100;
+constexpr std::size_t kLargestSlice = 1'000;
+constexpr std::size_t kSliceBytes = 4u << 20;
+constexpr std::int64_t kSearch = 1'000;  // entries of a list that one script call searches on each side
+
+// Moves stream entries to quarantine. KEYS: stream, quarantine. ARGV: execution, then per entry: number, id, "1" when it
+// was seen pending. The first write is XADD, so that a server without memory refuses before anything is changed.
+// Answers per entry "x" (not there), "g" (acknowledged by all: left alone) or a letter a group: p, w, a.
+constexpr std::string_view kStreamScript = R"lua(
+local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
+local names, heads = {}, {}
+for i, g in ipairs(groups) do
+  for f = 1, #g, 2 do
+    if g[f] == 'name' then names[i] = g[f + 1] end
+    if g[f] == 'last-delivered-id' then heads[i] = g[f + 1] end
+  end
+end
+local function parts(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return ms, seq
+end
+local function less(a, b)
+  if #a ~= #b then return #a < #b end
+  return a < b
+end
+local function after(id, head)
+  local m, s = parts(id)
+  local hm, hs = parts(head)
+  if m ~= hm then return less(hm, m) end
+  return less(hs, s)
+end
+local out = {}
+for a = 2, #ARGV, 3 do
+  local number, id, was_pending = ARGV[a], ARGV[a + 1], ARGV[a + 2]
+  local found = redis.call('XRANGE', KEYS[1], id, id)
+  if #found == 0 then
+    out[#out + 1] = 'x'
+  else
+    local standing, held = {}, false
+    for i = 1, #names do
+      if after(id, heads[i]) then
+        standing[i] = 'w'
+        held = true
+      elseif #redis.call('XPENDING', KEYS[1], names[i], id, id, 1) > 0 then
+        standing[i] = 'p'
+        held = true
+      else
+        standing[i] = 'a'
+      end
+    end
+    local pending = string.find(table.concat(standing), 'p', 1, true) ~= nil
+    if #names > 0 and (not held or (was_pending == '1' and not pending)) then
+      out[#out + 1] = 'g'
+    else
+      local s = table.concat(standing)
+      redis.call('XADD', KEYS[2], '*', 'exec', ARGV[1], 'n', number, 'id', id, 'groups', s, unpack(found[1][2]))
+      for i = 1, #names do
+        if standing[i] == 'p' then redis.call('XACK', KEYS[1], names[i], id) end
+      end
+      redis.call('XDEL', KEYS[1], id)
+      out[#out + 1] = s
+    end
+  end
+end
+return {names, out}
+)lua";
+
+// Moves list entries to quarantine. KEYS: list, quarantine. ARGV: execution, tombstone, shift, search, then per entry:
+// number, index, id, bytes, in ascending index order. Marks every entry whose bytes are at their place (or nearby), then
+// sweeps the marks from the nearer end: a consumer never sees a mark, because one script is one instant.
+// Answers {shift, then per entry 1 (moved) or 0 (not found)}.
+constexpr std::string_view kListScript = R"lua(
+local shift, search = tonumber(ARGV[3]), tonumber(ARGV[4])
+local length = redis.call('LLEN', KEYS[1])
+local out, marked, first = {0}, 0, -1
+for a = 5, #ARGV, 4 do
+  local number, index, id, bytes = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2], ARGV[a + 3]
+  local at = index + shift
+  local there = at >= 0 and redis.call('LINDEX', KEYS[1], at) == bytes
+  for _, reach in ipairs({32, search}) do
+    if not there and search > 0 then
+      local from = math.max(0, at - reach)
+      local near = redis.call('LRANGE', KEYS[1], from, at + reach)
+      for i, value in ipairs(near) do
+        if value == bytes then
+          at = from + i - 1
+          shift = at - index
+          there = true
+          break
+        end
+      end
+    end
+  end
+  if not there then search = 0 end
+  if there then
+    redis.call('XADD', KEYS[2], '*', 'exec', ARGV[1], 'n', number, 'id', id, 'groups', '', '', bytes)
+    redis.call('LSET', KEYS[1], at, ARGV[2])
+    marked = marked + 1
+    if first < 0 then first = at end
+    out[#out + 1] = 1
+  else
+    out[#out + 1] = 0
+  end
+end
+if marked > 0 then
+  redis.call('LREM', KEYS[1], first * 2 < length and marked or -marked, ARGV[2])
+end
+out[1] = shift
+return out
+)lua";
+
+std::size_t size_of(const Message& message) {
+  std::size_t size = 0;
+  for (const OwnedField& field : message.fields) size += field.name.size() + field.value.size();
+  return size;
+}
+
+// Grows while calls are quick and shrinks when one was slow, so that none holds the server longer than the budget.
+class Pace {
+ public:
+  explicit Pace(Millis budget) : budget_(budget) {}
+  std::size_t slice() const { return slice_; }
+  void took(std::chrono::nanoseconds time) {
+    if (time * 5 > budget_ * 2) slice_ = std::max<std::size_t>(1, slice_ / 2);
+    else if (time * 5 < budget_) slice_ = std::min(kLargestSlice, slice_ * 2);
+  }
+
+ private:
+  std::chrono::nanoseconds budget_;
+  std::size_t slice_ = kFirstSlice;
+};
+
+bool planned_pending(const Message& message) {
+  return std::any_of(message.groups.begin(), message.groups.end(), [](const GroupState& g) { return g.standing == GroupState::Standing::pending; });
+}
+
+std::vector<GroupState> combined(const Message& message, std::span<const std::string> names, std::string_view standing) {
+  std::vector<GroupState> groups;
+  for (std::size_t i = 0; i < names.size() && i < standing.size(); ++i) {
+    GroupState state{.group = names[i]};
+    const auto seen = std::find_if(message.groups.begin(), message.groups.end(), [&](const GroupState& g) { return g.group == names[i]; });
+    if (standing[i] == 'p') {
+      if (seen != message.groups.end()) state = *seen;
+      state.standing = GroupState::Standing::pending;
+      state.attempts = std::max(1u, state.attempts);
+    } else {
+      state.standing = standing[i] == 'w' ? GroupState::Standing::waiting : GroupState::Standing::acknowledged;
+    }
+    groups.push_back(std::move(state));
+  }
+  return groups;
+}
+
+// What an earlier try of this execution moved already. Asked once, and only when something is not at its place.
+class Earlier {
+ public:
+  Earlier(Connection& connection, const RemoveRequest& request) : connection_(connection), request_(request) {}
+  Result<bool> has(std::size_t number, Deadline deadline) {
+    if (!loaded_) {
+      CLAW_TRY_ASSIGN(const auto held, read_quarantine(connection_, request_.queue.queue, request_.queue.quarantine, request_.execution_id, deadline));
+      for (const Quarantined& q : held) numbers_.insert(q.number);
+      loaded_ = true;
+    }
+    return numbers_.contains(number);
+  }
+
+ private:
+  Connection& connection_;
+  const RemoveRequest& request_;
+  std::set<std::size_t> numbers_;
+  bool loaded_ = false;
+};
+
+Result<std::vector<Removal>> remove_from_stream(Connection& connection, const RemoveRequest& request, Deadline deadline) {
+  const std::vector<std::string> keys = {request.queue.queue.name, request.queue.quarantine};
+  std::vector<Removal> removals(request.messages.size());
+  for (std::size_t i = 0; i < removals.size(); ++i) removals[i].index = i;
+  Earlier earlier(connection, request);
+  Pace pace(request.block_budget);
+  for (std::size_t next = 0; next < request.messages.size();) {
+    std::vector<std::string> arguments = {request.execution_id};
+    std::vector<std::size_t> slice;
+    for (std::size_t bytes = 0; next < request.messages.size() && slice.size() < pace.slice() && bytes < kSliceBytes; ++next) {
+      const Message& message = request.messages[next];
+      if (message.fields.empty()) continue;  // gone when the snapshot was made
+      bytes += size_of(message);
+      slice.push_back(next);
+      arguments.insert(arguments.end(), {std::to_string(request.first_number + next), message.id, planned_pending(message) ? "1" : "0"});
+    }
+    if (slice.empty()) continue;
+    const MonoTime start = connection.clock().mono();
+    CLAW_TRY_ASSIGN(const Reply reply, run_script(connection, kStreamScript, keys, arguments, deadline));
+    pace.took(connection.clock().mono() - start);
+    const Reply::View names_view = reply.root().first(), fates = names_view.next();
+    if (fates.size() != slice.size()) return make_error(Code::corrupt, "remove", "the script answered for another number of messages");
+    std::vector<std::string> names;
+    Reply::View name = names_view.first();
+    for (std::size_t i = 0; i < names_view.size(); ++i, name = name.next()) names.emplace_back(name.text());
+    Reply::View fate = fates.first();
+    for (const std::size_t index : slice) {
+      Removal& removal = removals[index];
+      if (fate.text() == "x") {
+        CLAW_TRY_ASSIGN(const bool before, earlier.has(request.first_number + index, deadline));
+        removal.fate = before ? Fate::removed : Fate::gone;
+      } else if (fate.text() != "g") {
+        removal.fate = Fate::removed;
+        removal.groups = combined(request.messages[index], names, fate.text());
+      }
+      fate = fate.next();
+    }
+  }
+  return removals;
+}
+
+Result<std::vector<Removal>> remove_from_list(Connection& connection, const RemoveRequest& request, Deadline deadline) {
+  const std::vector<std::string> keys = {request.queue.queue.name, request.queue.quarantine};
+  std::vector<Removal> removals(request.messages.size());
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < removals.size(); ++i) {
+    removals[i].index = i;
+    if (!request.messages[i].fields.empty()) order.push_back(i);
+  }
+  // From the tail towards the head, so that what was removed does not move what is still to be removed.
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return request.messages[a].key.high > request.messages[b].key.high; });
+  Earlier earlier(connection, request);
+  Pace pace(request.block_budget);
+  std::int64_t shift = 0;
+  for (std::size_t next = 0; next < order.size();) {
+    std::vector<std::size_t> slice;
+    for (std::size_t bytes = 0; next < order.size() && slice.size() < pace.slice() && bytes < kSliceBytes; ++next) {
+      bytes += size_of(request.messages[order[next]]);
+      slice.push_back(order[next]);
+    }
+    std::reverse(slice.begin(), slice.end());
+    std::vector<std::string> arguments = {request.execution_id, "deployclaw-removed-" + system_random().hex(24), std::to_string(shift), std::to_string(kSearch)};
+    for (const std::size_t index : slice) {
+      const Message& message = request.messages[index];
+      arguments.insert(arguments.end(), {std::to_string(request.first_number + index), std::to_string(message.key.high), message.id, message.fields[0].value});
+    }
+    const MonoTime start = connection.clock().mono();
+    CLAW_TRY_ASSIGN(const Reply reply, run_script(connection, kListScript, keys, arguments, deadline));
+    pace.took(connection.clock().mono() - start);
+    if (reply.root().size() != slice.size() + 1) return make_error(Code::corrupt, "remove", "the script answered for another number of messages");
+    Reply::View answer = reply.root().first();
+    shift = answer.integer();
+    for (const std::size_t index : slice) {
+      answer = answer.next();
+      removals[index].fate = Fate::removed;
+      if (answer.integer() == 1) continue;
+      CLAW_TRY_ASSIGN(const bool before, earlier.has(request.first_number + index, deadline));
+      if (!before) removals[index].fate = Fate::gone;
+    }
+  }
+  return removals;
+}
+
+}  // namespace
+
+Result<std::vector<Removal>> remove_messages(Connection& connection, const RemoveRequest& request, Deadline deadline) {
+  return request.queue.type == QueueType::stream ? remove_from_stream(connection, request, deadline) : remove_from_list(connection, request, deadline);
+}
+
+}  // namespace claw::redis

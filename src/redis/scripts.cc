@@ -1,0 +1,54 @@
+#include <openssl/evp.h>
+
+#include <charconv>
+
+#include "base/digest.h"
+#include "redis/operations.h"
+
+namespace claw::redis {
+namespace {
+
+// Redis names scripts by SHA-1; nothing here trusts it for more than a name.
+std::string script_name(std::string_view script) {
+  unsigned char digest[20];
+  unsigned size = 0;
+  CLAW_CHECK(EVP_Digest(script.data(), script.size(), digest, &size, EVP_sha1(), nullptr) == 1);
+  return hex(std::string_view(reinterpret_cast<const char*>(digest), size));
+}
+
+}  // namespace
+
+Result<Reply> run_script(Connection& connection, std::string_view script, std::span<const std::string> keys, std::span<const std::string> arguments, Deadline deadline) {
+  const std::string name = script_name(script), count = std::to_string(keys.size());
+  std::vector<std::string_view> words = {"EVALSHA", name, count};
+  words.insert(words.end(), keys.begin(), keys.end());
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  Result<Reply> reply = connection.call(words, deadline);
+  if (reply || reply.error().code != Code::not_found) return reply;  // only NOSCRIPT is safe to repeat: nothing ran
+  words[0] = "EVAL";
+  words[1] = script;
+  return connection.call(words, deadline);
+}
+
+std::string stream_id(MessageKey key) { return std::to_string(key.high) + "-" + std::to_string(key.low); }
+
+Result<MessageKey> parse_stream_id(std::string_view text) {
+  MessageKey key;
+  const char* end = text.data() + text.size();
+  const auto [dash, problem] = std::from_chars(text.data(), end, key.high);
+  if (problem != std::errc() || dash == end || *dash != '-') return make_error(Code::corrupt, "stream id", "expected ms-seq");
+  const auto [last, problem2] = std::from_chars(dash + 1, end, key.low);
+  if (problem2 != std::errc() || last != end) return make_error(Code::corrupt, "stream id", "expected ms-seq");
+  return key;
+}
+
+std::string quarantine_key(std::string_view queue_key) {
+  const std::size_t open = queue_key.find('{');
+  const std::size_t close = open == std::string_view::npos ? open : queue_key.find('}', open + 1);
+  const bool tagged = close != std::string_view::npos && close > open + 1;
+  return tagged ? std::string(queue_key) + ":quarantine" : "{" + std::string(queue_key) + "}:quarantine";
+}
+
+bool is_quarantine_key(std::string_view key) { return key.ends_with(":quarantine") && key.find('{') != std::string_view::npos; }
+
+}  // namespace claw::redis

@@ -1,0 +1,168 @@
+#include <algorithm>
+
+#include "redis/operations.h"
+
+namespace claw::redis {
+namespace {
+
+constexpr const char* kPage = "5000";
+constexpr const char* kPendingPage = "10000";
+
+MessageKey after(MessageKey key) { return key.low == UINT64_MAX ? MessageKey{key.high + 1, 0} : MessageKey{key.high, key.low + 1}; }
+
+// One group's pending entries in id order, a page at a time, walked in lockstep with the stream.
+class PendingCursor {
+ public:
+  PendingCursor(std::string group, MessageKey last_delivered) : group_(std::move(group)), last_delivered_(last_delivered) {}
+
+  Status judge(Connection& connection, std::string_view stream, MessageKey key, Evidence& evidence, Deadline deadline) {
+    if (last_delivered_ < key) {
+      ++evidence.waiting;
+      return {};
+    }
+    CLAW_TRY(seek(connection, stream, key, deadline));
+    if (at_ == page_.size() || page_[at_].key != key) {
+      ++evidence.passed;
+      return {};
+    }
+    ++evidence.pending;
+    if (page_[at_].attempts >= evidence.attempts) {
+      evidence.attempts = page_[at_].attempts;
+      evidence.idle_ms = page_[at_].idle_ms;
+    }
+    return {};
+  }
+
+ private:
+  struct Pending {
+    MessageKey key;
+    std::uint32_t attempts;
+    std::uint64_t idle_ms;
+  };
+
+  Status seek(Connection& connection, std::string_view stream, MessageKey key, Deadline deadline) {
+    while (at_ < page_.size() && page_[at_].key < key) ++at_;
+    while (at_ == page_.size() && !done_) {
+      CLAW_TRY(load(connection, stream, key, deadline));
+      while (at_ < page_.size() && page_[at_].key < key) ++at_;
+    }
+    return {};
+  }
+
+  Status load(Connection& connection, std::string_view stream, MessageKey from, Deadline deadline) {
+    page_.clear();
+    at_ = 0;
+    CLAW_TRY_ASSIGN(const Reply reply, connection.call({"XPENDING", stream, group_, stream_id(from), "+", kPendingPage}, deadline));
+    Reply::View entry = reply.root().first();
+    for (std::size_t i = 0; i < reply.root().size(); ++i, entry = entry.next()) {
+      const Reply::View id = entry.first(), consumer = id.next(), idle = consumer.next(), attempts = idle.next();
+      CLAW_TRY_ASSIGN(const MessageKey key, parse_stream_id(id.text()));
+      page_.push_back({key, static_cast<std::uint32_t>(std::min<std::int64_t>(attempts.integer(), UINT32_MAX)), static_cast<std::uint64_t>(idle.integer())});
+    }
+    done_ = page_.size() < 10'000;
+    return {};
+  }
+
+  std::string group_;
+  MessageKey last_delivered_;
+  std::vector<Pending> page_;
+  std::size_t at_ = 0;
+  bool done_ = false;
+};
+
+class StreamWindow final : public Window {
+ public:
+  StreamWindow(Connection& connection, std::string key) : connection_(connection), key_(std::move(key)) {}
+
+  Status open(Deadline deadline) {
+    CLAW_TRY_ASSIGN(const Reply last, connection_.call({"XREVRANGE", key_, "+", "-", "COUNT", "1"}, deadline));
+    if (last.root().size() == 0) return {};
+    CLAW_TRY_ASSIGN(end_, parse_stream_id(last.root().first().first().text()));
+    CLAW_TRY_ASSIGN(const Reply groups, connection_.call({"XINFO", "GROUPS", key_}, deadline));
+    Reply::View group = groups.root().first();
+    for (std::size_t i = 0; i < groups.root().size(); ++i, group = group.next()) {
+      std::string name;
+      MessageKey delivered;
+      Reply::View field = group.first();
+      for (std::size_t f = 0; f + 1 < group.size(); f += 2, field = field.next().next()) {
+        if (field.text() == "name") name = field.next().text();
+        if (field.text() != "last-delivered-id") continue;
+        CLAW_TRY_ASSIGN(delivered, parse_stream_id(field.next().text()));
+      }
+      groups_.emplace_back(std::move(name), delivered);
+    }
+    more_ = true;
+    return {};
+  }
+
+  Result<bool> next(Batch& page, Deadline deadline) override {
+    page.clear();
+    if (!more_) return false;
+    if (!asked_) ask();
+    Reply reply;
+    CLAW_TRY(connection_.receive_into(reply, deadline));
+    asked_ = false;
+    if (reply.root().is_error()) return to_error(reply.root().text(), "XRANGE " + key_);
+    CLAW_TRY(fill(reply, page));
+    more_ = page.entries().size() == 5'000 && page.entries().back().key < end_;
+    if (more_) from_ = after(page.entries().back().key);
+    // Evidence needs calls of its own, so it comes before the next page is asked for.
+    for (Batch::Entry& entry : page.mutable_entries())
+      for (PendingCursor& group : groups_) CLAW_TRY(group.judge(connection_, key_, entry.key, entry.evidence, deadline));
+    if (more_) {  // the server works on the next page while this one is examined
+      ask();
+      CLAW_TRY(connection_.flush(deadline));
+    }
+    page.adopt(reply.release_buffer());
+    return !page.entries().empty();
+  }
+
+  // A page that was asked for and not taken would answer somebody else's question.
+  ~StreamWindow() override {
+    if (!asked_) return;
+    Reply unread;
+    static_cast<void>(connection_.receive_into(unread, Deadline::in(connection_.clock(), Millis(5'000))).ok());
+  }
+
+ private:
+  void ask() {
+    connection_.send({"XRANGE", key_, stream_id(from_), stream_id(end_), "COUNT", kPage});
+    asked_ = true;
+  }
+
+  Status fill(const Reply& reply, Batch& page) {
+    std::vector<Field> fields;
+    Reply::View entry = reply.root().first();
+    for (std::size_t i = 0; i < reply.root().size(); ++i, entry = entry.next()) {
+      CLAW_TRY_ASSIGN(const MessageKey key, parse_stream_id(entry.first().text()));
+      const Reply::View pairs = entry.first().next();
+      fields.clear();
+      Reply::View name = pairs.first();
+      for (std::size_t f = 0; f + 1 < pairs.size(); f += 2) {
+        const Reply::View value = name.next();
+        fields.push_back({name.text(), value.text()});
+        name = value.next();
+      }
+      page.add(key, fields, {});
+    }
+    return {};
+  }
+
+  Connection& connection_;
+  std::string key_;
+  std::vector<PendingCursor> groups_;
+  MessageKey from_;
+  MessageKey end_;
+  bool more_ = false;
+  bool asked_ = false;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Window>> look_stream(Connection& connection, const QueueView& queue, Deadline deadline) {
+  auto window = std::make_unique<StreamWindow>(connection, queue.id.name);
+  CLAW_TRY(window->open(deadline));
+  return std::unique_ptr<Window>(std::move(window));
+}
+
+}  // namespace claw::redis
