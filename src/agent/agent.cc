@@ -1,0 +1,687 @@
+#include "agent/agent.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "agent/lanes.h"
+#include "agent/scan.h"
+#include "base/digest.h"
+#include "base/text.h"
+#include "remedy/drain.h"
+#include "remedy/planner.h"
+
+namespace claw {
+namespace {
+
+using nlohmann::json;
+
+constexpr Millis kCallTimeout{30'000};
+constexpr Millis kPlanLife = std::chrono::minutes(15);
+constexpr Millis kHistoryWindow = std::chrono::minutes(10);
+constexpr Millis kConsumerAlive{30'000};  // a consumer that asked within this time counts as connected
+
+class Silent final : public Progress {
+ public:
+  void stage(std::string_view) override {}
+  void advance(std::uint64_t, std::uint64_t) override {}
+  void finish(const StageRecord&) override {}
+  void note(std::string_view) override {}
+};
+
+std::string percent(std::uint64_t part, std::uint64_t whole) {
+  return fmt::format("{:.2f}", whole == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+}
+
+// A list's message has no id of its own: its place is a hint, the digest of its content the identity.
+std::string message_id(const QueueView& queue, const detect::Member& member) {
+  if (queue.type == QueueType::stream) return fmt::format("{}-{}", member.key.high, member.key.low);
+  return fmt::format("list:{}@{:016x}", member.key.high, member.digest);
+}
+
+json finding_json(const Finding& finding) {
+  json queues = json::array();
+  for (const QueueId& queue : finding.queues) queues.push_back(escape(queue.text()));
+  const SignatureEvidence& e = finding.evidence;
+  return {{"id", finding.signature.id()}, {"tenant", finding.tenant}, {"signature", escape(finding.signature.text)}, {"kind", finding.signature.kind},
+          {"path", escape(finding.signature.path)}, {"explanation", escape(finding.explanation)}, {"count", finding.count},
+          {"confidence", finding.confidence}, {"lower_bound", finding.lower_bound}, {"queues", queues}, {"sample", finding.sample},
+          {"excerpt", escape(finding.excerpt)},
+          {"evidence", {{"failures", e.failures}, {"failing_messages", e.failing_messages}, {"passes", e.passes}, {"waiting", e.waiting},
+                        {"in_flight", e.in_flight}, {"other_failures", e.other_failures}, {"other_passes", e.other_passes}}}};
+}
+
+// Times one stage and writes its record, however it ends.
+class StageTimer {
+ public:
+  StageTimer(std::string stage, Clock& clock, Progress& progress) : clock_(clock), progress_(progress), start_(clock.mono()) {
+    record_.stage = std::move(stage);
+    progress_.stage(record_.stage);
+  }
+  StageRecord end(StageStatus status, std::string output) {
+    record_.duration = elapsed(start_, clock_.mono());
+    record_.status = status;
+    record_.output = std::move(output);
+    progress_.finish(record_);
+    return record_;
+  }
+
+ private:
+  Clock& clock_;
+  Progress& progress_;
+  MonoTime start_;
+  StageRecord record_;
+};
+
+class LocalAgent final : public Agent {
+ public:
+  LocalAgent(Config config, AgentDeps deps)
+      : config_(std::move(config)), deps_(std::move(deps)), lanes_(config_, deps_.clock, deps_.open_broker) {}
+
+  Status open(Progress& progress) {
+    const std::string& dir = config_.data_dir;
+    CLAW_TRY(deps_.disk.make_dirs(dir));
+    CLAW_TRY_ASSIGN(lock_, deps_.disk.lock(dir + "/agent.lock"));
+    CLAW_TRY_ASSIGN(store_, Store::open(dir, deps_.clock));
+    CLAW_TRY_ASSIGN(vault_, Vault::open(deps_.disk, deps_.random, dir + "/vault"));
+    CLAW_TRY_ASSIGN(audit_, AuditLog::open(deps_.disk, deps_.random, dir + "/audit", "deployclaw/" + config_.agent_id));
+    return settle_unfinished(progress);
+  }
+
+  Result<Topology> topology() override {
+    Topology out;
+    std::map<TenantId, std::vector<QueueView>> by_tenant;
+    for (const BrokerConfig& broker : config_.brokers) {
+      const std::vector<Claim> claims = claims_of(broker.name, std::nullopt);
+      if (claims.empty()) continue;
+      Result<std::vector<QueueView>> found = discover(broker.name, claims);
+      if (!found) {
+        out.troubles.push_back({broker.name, std::move(found).error()});
+        continue;
+      }
+      for (QueueView& view : *found) by_tenant[view.tenant].push_back(std::move(view));
+    }
+    for (const Tenant& tenant : config_.tenants) out.tenants.push_back({tenant, std::move(by_tenant[tenant.id])});
+    return out;
+  }
+
+  Result<Health> analyze_queue_health(const std::optional<TenantId>& tenant) override {
+    CLAW_TRY(known(tenant));
+    CLAW_TRY_ASSIGN(Topology seen, topology());
+    Health health;
+    health.troubles = std::move(seen.troubles);
+    std::vector<std::pair<QueueId, Sample>> samples;
+    for (const TenantTopology& t : seen.tenants) {
+      for (const QueueView& view : t.queues) samples.emplace_back(view.id, sample_of(view));
+      if (tenant && t.tenant.id != *tenant) continue;
+      CLAW_TRY_ASSIGN(const Rates rates, rates_of(t.queues));
+      health.tenants.push_back(evaluate(t.tenant, t.queues, rates));
+    }
+    CLAW_TRY(store_->add_samples(samples));
+    std::sort(health.tenants.begin(), health.tenants.end(), worse);
+    return health;
+  }
+
+  Result<Observation> detect_poison_messages(const ScanTarget& target, Progress& progress) override {
+    CLAW_TRY(known(target.tenant));
+    CLAW_TRY_ASSIGN(const auto queues, queues_of(target));
+    return observe(queues.empty() ? target.tenant.value_or("") : queues.front().tenant, queues, progress);
+  }
+
+  Result<Proposal> plan(const TenantId& tenant, const std::optional<std::string>& skill, const std::string& actor, Progress& progress) override {
+    CLAW_TRY(known(tenant));
+    CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant, .queue = {}}));
+    CLAW_TRY_ASSIGN(Observation seen, observe(tenant, queues, progress));
+    return propose(*config_.tenant(tenant), skill, actor, std::move(seen));
+  }
+
+  Status approve(const std::string& hash, const std::string& actor, const std::string& reason) override {
+    CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(hash));
+    CLAW_TRY_ASSIGN(const Plan plan, plan_from_text(stored.text, "plan"));
+    if (plan.requester == actor) return make_error(Code::refused, "approve", "a plan is never approved by the one who asked for it");
+    return store_->move_plan(stored.hash, "proposed", "approved", actor, reason);
+  }
+
+  Status reject(const std::string& hash, const std::string& actor, const std::string& reason) override {
+    CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(hash));
+    return store_->move_plan(stored.hash, stored.state == "approved" ? "approved" : "proposed", "rejected", actor, reason);
+  }
+
+  Result<ExecutionRecord> execute_safe_drain(const Plan& plan, const std::string& actor, Progress& progress) override {
+    CLAW_TRY_ASSIGN(ExecutionRecord record, begin(plan.tenant));
+    CLAW_TRY_ASSIGN(const std::string approver, approver_of(plan_hash(plan)));
+    const Verdict verdict = judge(plan, facts_of(plan, actor, approver, ""));
+    if (!verdict.allowed()) return refuse(std::move(record), "drain_execution", verdict, actor, progress);
+    return carry_out(std::move(record), plan, actor, progress);
+  }
+
+  Result<ExecutionRecord> remediate(const TenantId& tenant, const std::optional<std::string>& skill, const std::string& actor,
+                                    const std::function<bool(const Proposal&)>& confirm, Progress& progress) override {
+    CLAW_TRY(known(tenant));
+    CLAW_TRY_ASSIGN(ExecutionRecord record, begin(tenant));
+
+    StageTimer topology_timer("topology_analysis", deps_.clock, progress);
+    CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant, .queue = {}}));
+    std::uint64_t groups = 0, backlog = 0;
+    for (const QueueView& queue : queues) {
+      groups += queue.groups.size();
+      backlog += queue.backlog;
+    }
+    record.stages.push_back(topology_timer.end(StageStatus::complete, fmt::format("Detected {} queue instances, {} consumer groups, backlog_size: {} messages",
+                                                                                  queues.size(), groups, backlog)));
+
+    StageTimer detection_timer("poison_detection", deps_.clock, progress);
+    CLAW_TRY_ASSIGN(Observation seen, observe(tenant, queues, progress));
+    record.stages.push_back(detection_timer.end(StageStatus::complete, detection_words(seen, *config_.tenant(tenant))));
+
+    StageTimer threshold_timer("threshold_evaluation", deps_.clock, progress);
+    CLAW_TRY_ASSIGN(const Proposal proposal, propose(*config_.tenant(tenant), skill, actor, std::move(seen)));
+    CLAW_TRY_ASSIGN(const Rates rates, rates_of(queues));
+    const TenantHealth health = evaluate(*config_.tenant(tenant), queues, rates);
+    const Verdict verdict = judge(proposal.plan, facts_of(proposal.plan, actor, "", proposal.observation.outage));
+    record.stages.push_back(threshold_timer.end(verdict.allowed() ? StageStatus::complete : StageStatus::refused,
+                                                threshold_words(health, proposal.plan, verdict)));
+    if (verdict.refusal == Refusal::nothing_to_do) return nothing_to_do(std::move(record), verdict);
+    if (!verdict.allowed()) return refuse(std::move(record), "drain_execution", verdict, actor, progress);
+    if (confirm && !confirm(proposal)) {
+      record.state = "refused";
+      record.reason = "not confirmed";
+      CLAW_TRY(store_->save_execution(record));
+      return record;
+    }
+    return carry_out(std::move(record), proposal.plan, actor, progress);
+  }
+
+  Result<Recovery> verify_consumer_recovery(const std::string& execution_id, Millis timeout, Progress& progress) override {
+    CLAW_TRY_ASSIGN(const ExecutionRecord record, store_->execution(execution_id));
+    CLAW_TRY_ASSIGN(const Plan plan, stored_plan(record.plan_hash));
+    return recovery_of(plan, timeout, progress);
+  }
+
+  Result<RollbackReport> rollback(const std::string& key, const std::string& actor, Progress& progress) override {
+    CLAW_TRY_ASSIGN(const std::string id, execution_of_rollback_key(key));
+    CLAW_TRY_ASSIGN(ExecutionRecord record, store_->execution(id));
+    if (record.plan_hash.empty()) return make_error(Code::invalid, "rollback " + key, "that execution removed nothing");
+    CLAW_TRY_ASSIGN(const Plan plan, stored_plan(record.plan_hash));
+    progress.stage("rollback");
+    remedy::Surroundings around = surroundings(progress);
+    CLAW_TRY_ASSIGN(remedy::Ledger ledger, remedy::Ledger::open(around, id));
+    CLAW_TRY(ledger.record("rollback", json{{"phase", "open"}, {"actor", escape(actor)}}.dump()));
+    CLAW_TRY(ledger.journal("rollback-open", "{}"));
+    CLAW_TRY_ASSIGN(const auto restores, remedy::roll_back(plan, ledger, around));
+    CLAW_TRY(ledger.journal("rollback-close", "{}"));
+    record.state = "rolled_back";
+    CLAW_TRY(store_->save_execution(record));
+    CLAW_TRY(audit_->checkpoint());
+    return report_of(key, restores);
+  }
+
+  Result<std::uint64_t> record_immutable(const std::string& type, const std::string& text) override {
+    CLAW_TRY_ASSIGN(json record, parse_json(text, "audit record"));
+    record["type"] = type;
+    record["ts"] = rfc3339(deps_.clock.now());
+    CLAW_TRY_ASSIGN(const std::uint64_t index, audit_->append(record));
+    CLAW_TRY(audit_->checkpoint());
+    return index;
+  }
+
+  Result<std::vector<DoctorLine>> doctor() override {
+    using Level = DoctorLine::Level;
+    std::vector<DoctorLine> lines;
+    CLAW_TRY_ASSIGN(const std::uint64_t room, deps_.disk.free_bytes(config_.data_dir));
+    lines.push_back({room > (1ull << 30) ? Level::ok : Level::warn, "data directory", fmt::format("{}: {} MiB free", config_.data_dir, room >> 20),
+                     room > (1ull << 30) ? "" : "a snapshot needs twice the bytes that it removes"});
+    const VerifyReport log = verify_log(deps_.disk, config_.data_dir + "/audit", audit_->verifier_key());
+    lines.push_back({log.ok ? Level::ok : Level::fail, "audit log", log.ok ? fmt::format("{} entries, verified; unwitnessed", log.size) : log.problem, ""});
+    for (const BrokerConfig& broker : config_.brokers) {
+      const Result<Broker*> lane = lanes_.get(broker.name);
+      const Result<Pong> pong = lane ? (*lane)->check(deadline()) : Result<Pong>(lane.error());
+      if (!pong) {
+        lines.push_back({Level::fail, broker.name, pong.error().message(), "check the url, the password and that the server runs"});
+        continue;
+      }
+      lines.push_back({Level::ok, broker.name, fmt::format("{}, round trip {}", pong->server, human(pong->round_trip)), ""});
+      for (const std::string& warning : pong->warnings) lines.push_back({Level::warn, broker.name, warning, ""});
+    }
+    return lines;
+  }
+
+  Result<std::vector<ExecutionRecord>> tick(const std::function<void(std::string_view)>& event, Progress& progress) override {
+    CLAW_TRY_ASSIGN(const Health health, analyze_queue_health(std::nullopt));
+    for (const BrokerTrouble& trouble : health.troubles) event(fmt::format("{}: {}", trouble.broker, escape(trouble.error.message())));
+    std::vector<ExecutionRecord> done;
+    for (const TenantHealth& tenant : health.tenants) {
+      if (tenant.severity_bps <= 0) break;
+      const Breach& worst = tenant.breaches.front();
+      event(fmt::format("{}: breach of {}: {} against {} (over by {}%)", tenant.id, worst.what, worst.actual, worst.limit, worst.over_bps / 100));
+      if (config_.tenant(tenant.id)->autonomy != Autonomy::act || cooling_down(tenant.id)) continue;
+      Result<ExecutionRecord> record = remediate(tenant.id, std::nullopt, "agent", {}, progress);
+      if (!record) {
+        event(fmt::format("{}: {}", tenant.id, escape(record.error().message())));
+        continue;
+      }
+      event(fmt::format("{}: {} {}{}", tenant.id, record->execution_id, record->state, record->reason.empty() ? "" : ": " + record->reason));
+      done.push_back(std::move(*record));
+    }
+    return done;
+  }
+
+  Store& store() override { return *store_; }
+  Vault& vault() override { return *vault_; }
+  AuditLog& audit() override { return *audit_; }
+  const Config& config() const override { return config_; }
+
+ private:
+  Deadline deadline() const { return Deadline::in(deps_.clock, kCallTimeout); }
+
+  Status known(const std::optional<TenantId>& tenant) const {
+    if (!tenant || config_.tenant(*tenant) != nullptr) return {};
+    return make_error(Code::not_found, "tenant " + *tenant, "is not in " + config_.file);
+  }
+
+  std::vector<Claim> claims_of(const BrokerName& broker, const std::optional<TenantId>& tenant) const {
+    std::vector<Claim> claims;
+    for (const Tenant& t : config_.tenants)
+      for (const QueueMatch& match : t.queues)
+        if (match.broker == broker && (!tenant || t.id == *tenant)) claims.push_back({t.id, match});
+    return claims;
+  }
+
+  // Read-only, so one more try on a fresh connection is harmless.
+  Result<std::vector<QueueView>> discover(const BrokerName& name, std::span<const Claim> claims) {
+    for (int attempt = 0;; ++attempt) {
+      CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(name));
+      Result<std::vector<QueueView>> found = broker->discover(claims, deadline());
+      if (found || attempt > 0) return found;
+      lanes_.drop(name);
+    }
+  }
+
+  Result<std::vector<QueueView>> queues_of(const ScanTarget& target) {
+    std::vector<QueueView> queues;
+    for (const BrokerConfig& broker : config_.brokers) {
+      if (target.queue && target.queue->broker != broker.name) continue;
+      const std::vector<Claim> claims = claims_of(broker.name, target.tenant);
+      if (claims.empty()) continue;
+      CLAW_TRY_ASSIGN(auto found, discover(broker.name, claims));
+      for (QueueView& view : found)
+        if (!target.queue || view.id == *target.queue) queues.push_back(std::move(view));
+    }
+    if (target.queue && queues.empty())
+      return make_error(Code::not_found, "queue " + escape(target.queue->text()), "no such queue, or no tenant of " + config_.file + " claims it");
+    return queues;
+  }
+
+  Result<Observation> observe(const TenantId& tenant, const std::vector<QueueView>& queues, Progress& progress) {
+    detect::Tally tally;
+    const ScanProgress hooks{.advance = [&](std::uint64_t done, std::uint64_t total) { progress.advance(done, total); },
+                             .brake_on = [this] { return brake_on(); }};
+    for (std::size_t first = 0; first < queues.size();) {
+      std::size_t last = first;
+      while (last < queues.size() && queues[last].id.broker == queues[first].id.broker) ++last;
+      CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(queues[first].id.broker));
+      Status read = scan_queues(*broker, std::span(queues).subspan(first, last - first), static_cast<std::uint32_t>(first), tally, deps_.clock, hooks);
+      if (!read.ok()) {
+        lanes_.drop(queues[first].id.broker);
+        return std::move(read).error();
+      }
+      first = last;
+    }
+    Observation seen = detect::conclude(tally, tenant, queues, {.id_text = message_id});
+    CLAW_TRY(remember(seen));
+    return seen;
+  }
+
+  Status remember(const Observation& seen) {
+    std::vector<StoredFinding> findings;
+    for (const Finding& f : seen.findings)
+      findings.push_back({.id = f.signature.id() + "-" + seen.tenant, .tenant = seen.tenant, .at = deps_.clock.now(), .json = finding_json(f).dump()});
+    return store_->save_findings(findings);
+  }
+
+  Result<Proposal> propose(const Tenant& tenant, const std::optional<std::string>& skill, const std::string& actor, Observation seen) {
+    const std::string chosen = skill.value_or(tenant.skill);
+    Limits limits = skill_limits(chosen);
+    limits.confidence_bps = std::max(limits.confidence_bps, tenant.confidence_bps);
+    std::map<QueueId, std::string> quarantines;
+    for (const QueueView& queue : seen.queues) {
+      CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(queue.id.broker));
+      quarantines[queue.id] = broker->quarantine_name(queue.id);
+    }
+    Proposal proposal;
+    proposal.plan = remedy::make_plan({.observation = seen, .skill = chosen, .detector = detect::kDetectorVersion, .limits = limits,
+                                       .quarantine_name = [&](const QueueId& id) { return quarantines.at(id); }});
+    proposal.plan.created = deps_.clock.now();
+    proposal.plan.expires = proposal.plan.created + kPlanLife;
+    proposal.plan.requester = actor;
+    proposal.hash = plan_hash(proposal.plan);
+    CLAW_TRY(store_->save_plan(proposal.hash, plan_to_text(proposal.plan)));
+    proposal.verdict = judge(proposal.plan, facts_of(proposal.plan, "user:", "", seen.outage));
+    proposal.observation = std::move(seen);
+    return proposal;
+  }
+
+  Facts facts_of(const Plan& plan, const std::string& actor, const std::string& approver, const std::string& outage) {
+    Facts facts;
+    facts.brake_on = brake_on();
+    facts.by_person = actor != "agent";
+    facts.autonomy = config_.tenant(plan.tenant) != nullptr ? config_.tenant(plan.tenant)->autonomy : Autonomy::observe;
+    facts.approver = approver;
+    const Result<std::uint64_t> room = deps_.disk.free_bytes(config_.data_dir);
+    facts.disk_free = room ? *room : 0;
+    facts.last_execution_end = last_execution_of(plan.tenant);
+    facts.now = deps_.clock.now();
+    facts.outage = outage;
+    return facts;
+  }
+
+  // The brake is a file in the data directory. One that cannot be read is on.
+  bool brake_on() {
+    const Result<bool> there = deps_.disk.exists(config_.data_dir + "/brake");
+    return !there || *there;
+  }
+
+  std::optional<WallTime> last_execution_of(const TenantId& tenant) {
+    const auto records = store_->executions(100);
+    if (!records) return deps_.clock.now();  // unreadable history: as if it were just now
+    for (const ExecutionRecord& r : *records)
+      if (r.tenant == tenant && r.record.messages_removed > 0) return r.timestamp;
+    return std::nullopt;
+  }
+
+  bool cooling_down(const TenantId& tenant) {
+    const auto last = last_execution_of(tenant);
+    return last && deps_.clock.now() - *last < kCooldown;
+  }
+
+  Result<std::string> approver_of(const std::string& hash) {
+    const Result<StoredPlan> stored = store_->plan(hash);
+    if (!stored && stored.error().code == Code::not_found) return std::string();
+    if (!stored) return stored.error();
+    return stored->state == "approved" ? stored->approver : std::string();
+  }
+
+  Result<Plan> stored_plan(const std::string& hash) {
+    CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(hash));
+    return plan_from_text(stored.text, "plan " + hash.substr(0, 15));
+  }
+
+  Result<ExecutionRecord> begin(const TenantId& tenant) {
+    CLAW_TRY_ASSIGN(const std::uint64_t number, store_->next_execution_number());
+    ExecutionRecord record;
+    record.execution_id = fmt::format("queue_remediation_{}", number);
+    record.timestamp = deps_.clock.now();
+    record.tenant = tenant;
+    record.state = "running";
+    return record;
+  }
+
+  Result<ExecutionRecord> nothing_to_do(ExecutionRecord record, const Verdict& verdict) {
+    record.stages.back().status = StageStatus::complete;
+    record.state = "completed";
+    record.reason = verdict.reason;
+    CLAW_TRY(store_->save_execution(record));
+    return record;
+  }
+
+  Result<ExecutionRecord> refuse(ExecutionRecord record, const std::string& stage, const Verdict& verdict, const std::string& actor, Progress& progress) {
+    StageTimer timer(stage, deps_.clock, progress);
+    record.stages.push_back(timer.end(StageStatus::refused, "Nothing was removed: " + verdict.reason));
+    record.state = "refused";
+    record.reason = std::string(name(verdict.refusal)) + ": " + verdict.reason;
+    const json fields = {{"tenant", record.tenant}, {"actor", escape(actor)}, {"refusal", std::string(name(verdict.refusal))}, {"reason", escape(verdict.reason)}};
+    CLAW_TRY(record_immutable("refusal", fields.dump()));
+    CLAW_TRY(store_->save_execution(record));
+    return record;
+  }
+
+  Result<ExecutionRecord> carry_out(ExecutionRecord record, const Plan& plan, const std::string& actor, Progress& progress) {
+    record.plan_hash = plan_hash(plan);
+    CLAW_TRY(store_->save_plan(record.plan_hash, plan_to_text(plan)));
+    CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(record.plan_hash));
+    CLAW_TRY(store_->move_plan(record.plan_hash, stored.state == "approved" ? "approved" : "proposed", "applied", actor, ""));
+    record.record.rollback_key = rollback_key_of(record.execution_id);
+    CLAW_TRY(store_->save_execution(record));
+
+    StageTimer timer("drain_execution", deps_.clock, progress);
+    remedy::Surroundings around = surroundings(progress);
+    CLAW_TRY_ASSIGN(remedy::Ledger ledger, remedy::Ledger::open(around, record.execution_id));
+    CLAW_TRY(open_ledger(ledger, plan, actor, stored));
+    Result<remedy::Totals> totals = remedy::drain(plan, ledger, around);
+    if (!totals) return cut_off(std::move(record), std::move(timer), totals.error());
+    CLAW_TRY(close(record, plan, *totals, ledger));
+    record.stages.push_back(timer.end(StageStatus::complete, drain_words(*totals, plan)));
+    CLAW_TRY(store_->save_execution(record));
+
+    StageTimer recovery_timer("consumer_recovery", deps_.clock, progress);
+    const Result<Recovery> recovery = recovery_of(plan, Millis(2'000), progress);
+    record.stages.push_back(recovery ? recovery_timer.end(StageStatus::complete, recovery->words)
+                                     : recovery_timer.end(StageStatus::failed, recovery.error().message()));
+    CLAW_TRY(store_->save_execution(record));
+    return record;
+  }
+
+  Status open_ledger(remedy::Ledger& ledger, const Plan& plan, const std::string& actor, const StoredPlan& stored) {
+    if (!ledger.has("open")) {
+      CLAW_TRY(ledger.record("open", json{{"actor", escape(actor)}, {"tenant", plan.tenant}, {"skill", plan.skill}, {"detector", plan.detector}}.dump()));
+      CLAW_TRY(ledger.record("plan", json{{"plan_hash", plan_hash(plan)}, {"messages", plan.total()}, {"queues", plan.queues.size()}, {"messages_seen", plan.messages_seen}}.dump()));
+      if (stored.state == "approved")
+        CLAW_TRY(ledger.record("approval", json{{"plan_hash", stored.hash}, {"approver", escape(stored.approver)}, {"reason", escape(stored.reason)}}.dump()));
+      CLAW_TRY(ledger.journal("open", "{}"));
+    }
+    return {};
+  }
+
+  Status close(ExecutionRecord& record, const Plan& plan, const remedy::Totals& totals, remedy::Ledger& ledger) {
+    record.record.messages_removed = totals.removed;
+    record.record.messages_preserved = plan.messages_seen - totals.removed - totals.gone;
+    const json fields = {{"plan_hash", record.plan_hash}, {"planned", totals.planned}, {"removed", totals.removed}, {"gone", totals.gone},
+                         {"failed", totals.failed}, {"messages_preserved", record.record.messages_preserved}, {"rollback_key", record.record.rollback_key}};
+    CLAW_TRY(ledger.record("close", fields.dump()));
+    record.record.compliance_fingerprint = ledger.last_fingerprint();
+    record.state = "completed";
+    CLAW_TRY(ledger.journal("close", "{}"));
+    CLAW_TRY(audit_->checkpoint());
+    return store_->save_execution(record);
+  }
+
+  // The execution stays unfinished in the store: the next start of the agent, or a rollback, settles it.
+  Result<ExecutionRecord> cut_off(ExecutionRecord record, StageTimer timer, const Error& error) {
+    record.stages.push_back(timer.end(StageStatus::failed, error.message()));
+    record.state = "held";
+    record.reason = error.message();
+    for (const BrokerConfig& broker : config_.brokers) lanes_.drop(broker.name);
+    CLAW_TRY(store_->save_execution(record));
+    return record;
+  }
+
+  Status settle_unfinished(Progress& progress) {
+    CLAW_TRY_ASSIGN(const std::vector<std::string> ids, store_->unfinished());
+    for (const std::string& id : ids) CLAW_TRY(settle(id, progress));
+    return {};
+  }
+
+  Status settle(const std::string& id, Progress& progress) {
+    CLAW_TRY_ASSIGN(ExecutionRecord record, store_->execution(id));
+    CLAW_TRY_ASSIGN(const Plan plan, stored_plan(record.plan_hash));
+    remedy::Surroundings around = surroundings(progress);
+    CLAW_TRY_ASSIGN(remedy::Ledger ledger, remedy::Ledger::open(around, id));
+    if (ledger.has("rollback-open")) {
+      CLAW_TRY(rollback(rollback_key_of(id), "agent", progress));
+      progress.note(id + ": finished the rollback that was cut off");
+      return {};
+    }
+    if (!ledger.has("intent-0")) {
+      record.state = "failed";
+      record.reason = "cut off before anything was removed";
+      progress.note(id + ": " + record.reason);
+      return store_->save_execution(record);
+    }
+    StageTimer timer("drain_execution", deps_.clock, progress);
+    const Result<remedy::Totals> totals = remedy::drain(plan, ledger, around);
+    if (!totals) {
+      record.state = "held";
+      record.reason = totals.error().message();
+      progress.note(id + ": held: " + escape(record.reason));
+      return store_->save_execution(record);
+    }
+    CLAW_TRY(close(record, plan, *totals, ledger));
+    record.reason = "finished after it was cut off";
+    std::erase_if(record.stages, [](const StageRecord& s) { return s.stage == "drain_execution"; });
+    record.stages.push_back(timer.end(StageStatus::complete, drain_words(*totals, plan)));
+    progress.note(id + ": " + record.reason);
+    return store_->save_execution(record);
+  }
+
+  remedy::Surroundings surroundings(Progress& progress) {
+    return {.store = *store_,
+            .vault = *vault_,
+            .audit = *audit_,
+            .clock = deps_.clock,
+            .broker = [this](const BrokerName& name) { return lanes_.get(name); },
+            .audit_entries = [this] { return read_entries(deps_.disk, config_.data_dir + "/audit", 0, UINT64_MAX); },
+            .brake_on = [this] { return brake_on(); },
+            .after_journal = deps_.after_journal,
+            .progress = [&progress](std::uint64_t done, std::uint64_t total) { progress.advance(done, total); },
+            .call_timeout = kCallTimeout};
+  }
+
+  static Sample sample_of(const QueueView& view, WallTime at) {
+    Sample sample{.at = at, .backlog = view.backlog, .acknowledged = 0, .held = view.held};
+    for (const GroupView& group : view.groups) sample.acknowledged += group.acknowledged;
+    return sample;
+  }
+  Sample sample_of(const QueueView& view) const { return sample_of(view, deps_.clock.now()); }
+
+  Result<Rates> rates_of(const std::vector<QueueView>& queues) {
+    Rates rates;
+    for (const QueueView& view : queues) {
+      CLAW_TRY_ASSIGN(const std::vector<Sample> samples, store_->samples(view.id, deps_.clock.now() - kHistoryWindow));
+      if (samples.size() < 2 || view.groups.empty()) continue;
+      const double seconds = std::chrono::duration<double>(samples.back().at - samples.front().at).count();
+      if (seconds < 1) continue;
+      const double acks = (static_cast<double>(samples.back().acknowledged) - static_cast<double>(samples.front().acknowledged)) / seconds;
+      const double grew = (static_cast<double>(samples.back().backlog) - static_cast<double>(samples.front().backlog)) / seconds;
+      rates.acks_per_s[view.id] = std::max(0.0, acks);
+      rates.arrivals_per_s[view.id] = std::max(0.0, grew + acks);
+    }
+    return rates;
+  }
+
+  // Samples the touched queues until every group has a live consumer and makes progress, or the time is up.
+  Result<Recovery> recovery_of(const Plan& plan, Millis timeout, Progress& progress) {
+    const MonoTime start = deps_.clock.mono();
+    const MonoTime until = start + timeout;
+    std::vector<RateSample> samples;
+    Recovery out;
+    for (;;) {
+      CLAW_TRY_ASSIGN(const auto views, queues_of({.tenant = plan.tenant, .queue = {}}));
+      RateSample sample{.at = deps_.clock.mono()};
+      out.groups = out.groups_connected = 0;
+      for (const QueueView& view : views) {
+        const Sample s = sample_of(view);
+        sample.backlog += s.backlog;
+        sample.acknowledged += s.acknowledged;
+        out.groups += view.groups.size();
+        std::set<std::string> alive;
+        for (const ConsumerView& c : view.consumers)
+          if (c.idle_ms < static_cast<std::uint64_t>(kConsumerAlive.count())) alive.insert(c.group);
+        out.groups_connected += alive.size();
+      }
+      samples.push_back(sample);
+      const auto& sla = config_.tenant(plan.tenant)->sla;
+      const RecoveryEstimate estimate = estimate_recovery(samples, sla.min_throughput);
+      out.throughput_per_s = estimate.acks_per_s;
+      out.throughput_bps = estimate.throughput_bps;
+      out.full_recovery = estimate.full_recovery;
+      out.recovered = out.groups_connected == out.groups && estimate.acks_per_s > 0;
+      if (out.recovered || deps_.clock.mono() >= until) break;
+      progress.advance(static_cast<std::uint64_t>(elapsed(start, deps_.clock.mono()).count()), static_cast<std::uint64_t>(timeout.count()));
+      deps_.clock.sleep(Millis(100));
+    }
+    out.words = recovery_words(out);
+    return out;
+  }
+
+  static std::string recovery_words(const Recovery& r) {
+    std::string words = r.groups_connected == r.groups ? "All consumer groups reconnected."
+                                                        : fmt::format("{} of {} consumer groups are connected.", r.groups_connected, r.groups);
+    if (r.throughput_per_s <= 0) return words + " No progress seen yet.";
+    words += r.throughput_bps >= 0 ? fmt::format(" Processing resumed at {:.1f}% throughput.", static_cast<double>(r.throughput_bps) / 100)
+                                   : fmt::format(" Processing resumed at {:.0f} messages/s (no baseline).", r.throughput_per_s);
+    return words + (r.full_recovery ? fmt::format(" Full recovery expected in {} seconds.", (r.full_recovery->count() + 999) / 1000) : " Full recovery: unknown.");
+  }
+
+  static std::string detection_words(const Observation& seen, const Tenant& tenant) {
+    std::uint64_t poison = 0;
+    std::string signatures;
+    for (const Finding& f : seen.findings) {
+      if (f.lower_bound * 10'000 < static_cast<double>(tenant.confidence_bps)) continue;
+      poison += f.count;
+      signatures += (signatures.empty() ? "" : "; ") + f.signature.text;
+    }
+    if (!seen.outage.empty()) return "No poison called: " + seen.outage;
+    if (poison == 0) return fmt::format("No poison among {} messages.", seen.messages_seen);
+    return fmt::format("Identified {} poison messages ({}% of queue). Signature: {}.", poison, percent(poison, seen.messages_seen), signatures);
+  }
+
+  static std::string threshold_words(const TenantHealth& health, const Plan& plan, const Verdict& verdict) {
+    std::string words = "No SLA threshold is exceeded.";
+    if (!health.breaches.empty()) {
+      const Breach& worst = health.breaches.front();
+      const auto backlog = std::find_if(health.breaches.begin(), health.breaches.end(), [](const Breach& b) { return b.what == "backlog"; });
+      words = backlog != health.breaches.end() ? fmt::format("Backlog exceeds SLA threshold by {}%.", backlog->over_bps / 100)
+                                               : fmt::format("{} {} exceeds SLA threshold {} by {}%.", worst.what, worst.actual, worst.limit, worst.over_bps / 100);
+    }
+    if (!verdict.allowed()) return words + " Refused: " + verdict.reason + ".";
+    return words + " Remediation policy: " + policy_words(plan.skill) + " activated.";
+  }
+
+  static std::string drain_words(const remedy::Totals& totals, const Plan& plan) {
+    std::string words = fmt::format("Drained {} poison messages. {} valid messages preserved. Rollback snapshot created.", totals.removed,
+                                    plan.messages_seen - totals.removed - totals.gone);
+    if (totals.gone > 0) words += fmt::format(" {} were consumed meanwhile.", totals.gone);
+    if (totals.failed > 0) words += fmt::format(" {} were not found at their place and were left alone.", totals.failed);
+    return words;
+  }
+
+  static RollbackReport report_of(const std::string& key, const std::vector<remedy::QueueRestore>& restores) {
+    RollbackReport report{.rollback_key = key, .outcome = {}, .notes = {}};
+    report.outcome.achieved = RestoreOrder::exact;
+    for (const remedy::QueueRestore& r : restores) {
+      report.outcome.restored += r.outcome.restored;
+      report.outcome.already_present += r.outcome.already_present;
+      report.outcome.failed += r.outcome.failed;
+      if (r.outcome.achieved == RestoreOrder::tail) report.outcome.achieved = RestoreOrder::tail;
+      report.notes.push_back(fmt::format("{}: {} restored, order {}{}", r.queue.text(), r.outcome.restored,
+                                         r.outcome.achieved == RestoreOrder::exact ? "original" : "tail",
+                                         r.outcome.why_not_exact.empty() ? "" : ": " + r.outcome.why_not_exact));
+    }
+    return report;
+  }
+
+  Config config_;
+  AgentDeps deps_;
+  Lanes lanes_;
+  std::unique_ptr<FileLock> lock_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Vault> vault_;
+  std::unique_ptr<AuditLog> audit_;
+};
+
+}  // namespace
+
+Progress& silent() {
+  static Silent progress;
+  return progress;
+}
+
+Result<std::unique_ptr<Agent>> Agent::open(Config config, AgentDeps deps, Progress& progress) {
+  auto agent = std::make_unique<LocalAgent>(std::move(config), std::move(deps));
+  CLAW_TRY(agent->open(progress));
+  return std::unique_ptr<Agent>(std::move(agent));
+}
+
+}  // namespace claw

@@ -1,0 +1,23 @@
+// One streaming pass over queues: the calling thread reads pages, another core examines them. Bounded memory.
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "broker/broker.h"
+#include "detect/detect.h"
+
+namespace claw {
+
+struct ScanProgress {
+  std::function<void(std::uint64_t done, std::uint64_t total)> advance;
+  std::function<bool()> brake_on;
+};
+
+// Looks at `queues` in order, all of `broker`; `first_index` is the index of queues[0] in the tally.
+Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, detect::Tally& tally, Clock& clock,
+                   const ScanProgress& progress);
+
+}  // namespace claw

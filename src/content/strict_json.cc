@@ -1,0 +1,207 @@
+#include "content/strict_json.h"
+
+#include <algorithm>
+
+namespace claw::content {
+namespace {
+
+constexpr std::size_t kMaxKeyShown = 64;
+
+bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+
+// Length of the valid UTF-8 sequence at the front, 0 when it is not one.
+std::size_t utf8_length(std::string_view s) {
+  const auto byte = [&](std::size_t i) { return i < s.size() ? static_cast<unsigned char>(s[i]) : 0u; };
+  const auto tail = [&](std::size_t i) { return (byte(i) & 0xc0) == 0x80; };
+  const unsigned a = byte(0), b = byte(1);
+  if (a < 0x80) return 1;
+  if (a >= 0xc2 && a <= 0xdf) return tail(1) ? 2 : 0;
+  if (a >= 0xe0 && a <= 0xef) return tail(1) && tail(2) && !(a == 0xe0 && b < 0xa0) && !(a == 0xed && b > 0x9f) ? 3 : 0;
+  if (a >= 0xf0 && a <= 0xf4) return tail(1) && tail(2) && tail(3) && !(a == 0xf0 && b < 0x90) && !(a == 0xf4 && b > 0x8f) ? 4 : 0;
+  return 0;
+}
+
+class Walker {
+ public:
+  explicit Walker(std::string_view text) : text_(text) {}
+
+  JsonError walk() {
+    if (text_.starts_with("\xef\xbb\xbf")) return error("json_bom", "byte order mark");
+    skip_space();
+    if (!value()) return std::move(error_);
+    while (!levels_.empty())
+      if (!step()) return std::move(error_);
+    skip_space();
+    if (at_ != text_.size()) return error("malformed_json", "text after the end");
+    return {};
+  }
+
+ private:
+  struct Level {
+    bool object;
+    bool first = true;
+    std::string key;  // object: the member read last
+  };
+
+  JsonError error(std::string kind, std::string what) { return {std::move(kind), std::move(what), path(), at_}; }
+  bool fail(std::string kind, std::string what) {
+    error_ = error(std::move(kind), std::move(what));
+    return false;
+  }
+  bool malformed(std::string what) { return fail("malformed_json", std::move(what)); }
+
+  // Where we are: keys of the open objects, [] for the open arrays.
+  std::string path() const {
+    std::string out;
+    for (const Level& level : levels_) {
+      if (!level.object) out += "[]";
+      else if (!level.key.empty()) out += (out.empty() ? "" : ".") + level.key;
+    }
+    return out;
+  }
+
+  void skip_space() {
+    while (at_ < text_.size() && is_space(text_[at_])) ++at_;
+  }
+  char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
+  bool end() const { return at_ == text_.size(); }
+
+  // One member, element or closing bracket of the innermost open container.
+  bool step() {
+    Level& level = levels_.back();
+    skip_space();
+    if (end()) return malformed(level.object ? "object not closed" : "array not closed");
+    if (peek() == (level.object ? '}' : ']')) {
+      ++at_;
+      levels_.pop_back();
+      return true;
+    }
+    if (!level.first) {
+      if (peek() != ',') return malformed("expected a comma");
+      ++at_;
+      skip_space();
+      if (peek() == (level.object ? '}' : ']')) return malformed("comma before the end");
+    }
+    level.first = false;
+    if (level.object && !member_key()) return false;
+    return value();
+  }
+
+  bool member_key() {
+    if (end()) return malformed("object not closed");
+    if (peek() != '"') return malformed("expected a key");
+    const std::size_t start = at_ + 1;
+    const std::string before = levels_.back().key;
+    levels_.back().key = std::string(text_.substr(start, std::min(kMaxKeyShown, text_.substr(start).find('"'))));
+    const bool odd_key = levels_.back().key.find_first_of("{}[]:,\\\n") != std::string::npos;
+    if (odd_key) levels_.back().key = before;  // what stands where a key should is the tail of a broken value
+    if (!string()) return false;
+    if (!odd_key) levels_.back().key = std::string(text_.substr(start, std::min(kMaxKeyShown, at_ - 1 - start)));
+    skip_space();
+    if (peek() != ':' || end()) {
+      if (!before.empty()) levels_.back().key = before;  // no colon: not a key, so the value before it is broken
+      return malformed("expected a colon");
+    }
+    ++at_;
+    skip_space();
+    return true;
+  }
+
+  bool value() {
+    if (end()) return malformed("value missing");
+    switch (peek()) {
+      case '{':
+      case '[':
+        if (levels_.size() >= kMaxJsonDepth) return fail("too_deep", "nested deeper than 64");
+        levels_.push_back({.object = peek() == '{'});
+        ++at_;
+        return true;
+      case '"': return string();
+      case 't': return word("true");
+      case 'f': return word("false");
+      case 'n': return word("null");
+      default: return peek() == '-' || is_digit(peek()) ? number() : word("");
+    }
+  }
+
+  bool word(std::string_view expected) {
+    const std::string_view rest = text_.substr(at_);
+    if (!expected.empty() && rest.starts_with(expected) && (rest.size() == expected.size() || !is_word(rest[expected.size()]))) {
+      at_ += expected.size();
+      return true;
+    }
+    for (const std::string_view nan : {"NaN", "Infinity"})
+      if (rest.starts_with(nan)) return fail("json_nan", std::string(nan) + " literal");
+    return malformed(is_word(peek()) ? "bare word" : "value missing");
+  }
+  static bool is_word(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80; }
+
+  bool number() {
+    if (peek() == '-') ++at_;
+    if (text_.substr(at_).starts_with("Infinity")) return fail("json_nan", "-Infinity literal");
+    if (!is_digit(peek())) return malformed("bad number");
+    if (peek() == '0') ++at_;
+    else while (is_digit(peek())) ++at_;
+    if (is_digit(peek())) return malformed("number with a leading zero");
+    if (peek() == '.') {
+      ++at_;
+      if (!is_digit(peek())) return malformed("bad number");
+      while (is_digit(peek())) ++at_;
+    }
+    if (peek() == 'e' || peek() == 'E') {
+      ++at_;
+      if (peek() == '+' || peek() == '-') ++at_;
+      if (!is_digit(peek())) return malformed("bad number");
+      while (is_digit(peek())) ++at_;
+    }
+    if (is_word(peek())) return malformed("bare word");
+    return true;
+  }
+
+  bool string() {
+    for (++at_; at_ < text_.size();) {
+      const auto c = static_cast<unsigned char>(text_[at_]);
+      if (c == '"') {
+        ++at_;
+        return true;
+      }
+      if (c < 0x20) return malformed("control character in a string");
+      if (c == '\\') {
+        if (!escape_sequence()) return false;
+      } else if (c < 0x80) {
+        ++at_;
+      } else {
+        const std::size_t length = utf8_length(text_.substr(at_));
+        if (length == 0) return fail("invalid_utf8", "invalid UTF-8");
+        at_ += length;
+      }
+    }
+    return malformed("string not closed");
+  }
+
+  bool escape_sequence() {
+    const char c = at_ + 1 < text_.size() ? text_[at_ + 1] : '\0';
+    if (std::string_view("\"\\/bfnrt").find(c) != std::string_view::npos && c != '\0') {
+      at_ += 2;
+      return true;
+    }
+    if (at_ + 1 >= text_.size()) return malformed("string not closed");
+    const std::string_view digits = text_.substr(std::min(at_ + 2, text_.size()), 4);
+    if (c != 'u' || digits.size() != 4 || !std::all_of(digits.begin(), digits.end(), is_hex)) return malformed("bad escape");
+    at_ += 6;
+    return true;
+  }
+
+  std::string_view text_;
+  std::size_t at_ = 0;
+  std::vector<Level> levels_;
+  JsonError error_;
+};
+
+}  // namespace
+
+JsonError walk_json(std::string_view text) { return Walker(text).walk(); }
+
+}  // namespace claw::content
