@@ -1,0 +1,599 @@
+#include "cli/run.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "cli/render.h"
+
+namespace claw::cli {
+namespace {
+
+constexpr const char* kExitCodes = R"(0    done, or nothing to do
+1    failed
+2    usage or configuration
+3    finished in part
+4    refused by a guard or a policy, or a stale plan; the reason is printed
+5    breach or poison found (analyze, scan, plan with --exit-code)
+6    not confirmed
+7    verification failed (audit, snapshot)
+8    broker or agent not reachable
+130  interrupted before any change
+)";
+
+struct Options {
+  std::string config, data_dir, output = "table";
+  bool quiet = false, no_color = false, yes = false, exit_code = false, ids = false, until_resolved = false;
+  std::string tenant, queue, skill, out, id, reason, timeout = "60s", interval = "2s", dir, key;
+  double confidence = 0;
+  std::uint64_t index = 0;
+};
+
+// One line a stage on stderr; a bar while it runs when stderr is a terminal.
+class LineProgress final : public Progress {
+ public:
+  LineProgress(std::FILE* out, bool bar, bool quiet, Clock& clock) : out_(out), bar_(bar), quiet_(quiet), clock_(clock), drawn_(clock.mono()) {}
+  void stage(std::string_view stage) override { stage_ = stage; }
+  void advance(std::uint64_t done, std::uint64_t total) override {
+    if (!bar_ || quiet_ || clock_.mono() - drawn_ < Millis(100)) return;
+    drawn_ = clock_.mono();
+    const std::size_t filled = total == 0 ? 0 : static_cast<std::size_t>(std::min(done, total) * 24 / total);
+    fmt::print(out_, "\r{:<20} [{}{}] {}/{}\x1b[K", stage_, std::string(filled, '#'), std::string(24 - filled, '.'), grouped(done), grouped(total));
+    std::fflush(out_);
+  }
+  void finish(const StageRecord& stage) override {
+    if (quiet_) return;
+    fmt::print(out_, "{}{:<20} {:<9} {:>7}  {}\n", bar_ ? "\r\x1b[K" : "", stage.stage, name(stage.status), human(stage.duration), escape(stage.output));
+  }
+  void note(std::string_view text) override {
+    if (!quiet_) fmt::print(out_, "{}note: {}\n", bar_ ? "\r\x1b[K" : "", escape(text));
+  }
+
+ private:
+  std::FILE* out_;
+  bool bar_, quiet_;
+  Clock& clock_;
+  MonoTime drawn_;
+  std::string stage_;
+};
+
+class Session {
+ public:
+  Session(const CliDeps& deps, const Options& options)
+      : deps_(deps), o_(options), progress_(deps.terminal.err, deps.terminal.err_is_tty && !options.no_color, options.quiet, deps.clock) {
+    const char* no_color = std::getenv("NO_COLOR");
+    const char* term = std::getenv("TERM");
+    style_.colour = deps.terminal.out_is_tty && !options.no_color && (no_color == nullptr || *no_color == '\0') && (term == nullptr || std::string_view(term) != "dumb");
+  }
+
+  int init() {
+    const std::string path = o_.config.empty() ? "deployclaw.yaml" : o_.config;
+    const Result<bool> there = deps_.disk.exists(path);
+    if (!there) return fail(there.error());
+    if (*there) return fail(make_error(Code::invalid, "init", path + " is there already; nothing was written"));
+    if (const Status wrote = deps_.disk.write_atomically(path, default_config_text(), Mode::shared); !wrote) return fail(wrote.error());
+    print("Wrote " + path + ".\nNext: edit it, then: deployclaw config check && deployclaw doctor\n");
+    return kDone;
+  }
+
+  int config_check() {
+    const auto config = load();
+    if (!config) return fail(config.error());
+    return emit(fmt::format("{}: ok, {} brokers, {} tenants\n", config->file, config->brokers.size(), config->tenants.size()),
+                [&] { return nlohmann::json{{"ok", true}, {"file", config->file}, {"brokers", config->brokers.size()}, {"tenants", config->tenants.size()}}.dump(1); });
+  }
+
+  int doctor() {
+    return with_agent([&](Agent& agent) -> int {
+      const auto lines = agent.doctor();
+      if (!lines) return fail(lines.error());
+      const bool failed = std::any_of(lines->begin(), lines->end(), [](const DoctorLine& l) { return l.level == DoctorLine::Level::fail; });
+      emit(show(*lines, style_), [&] {
+        nlohmann::json all = nlohmann::json::array();
+        constexpr const char* kLevels[] = {"ok", "warn", "fail"};
+        for (const DoctorLine& l : *lines) all.push_back({{"level", kLevels[static_cast<int>(l.level)]}, {"subject", l.subject}, {"text", escape(l.text)}, {"fix", l.fix}});
+        return nlohmann::json{{"checks", all}}.dump(1);
+      });
+      return failed ? kFailed : kDone;
+    });
+  }
+
+  int topology() {
+    return with_agent([&](Agent& agent) -> int {
+      const auto seen = agent.topology();
+      if (!seen) return fail(seen.error());
+      emit(show(*seen, style_), [&] { return topology_json(*seen); });
+      return seen->troubles.empty() ? kDone : kUnreachable;
+    });
+  }
+
+  int analyze() {
+    return with_agent([&](Agent& agent) -> int {
+      const auto health = agent.analyze_queue_health(o_.tenant.empty() ? std::nullopt : std::optional(o_.tenant));
+      if (!health) return fail(health.error());
+      emit(show(*health, style_), [&] { return health_json(*health); });
+      if (!health->troubles.empty()) return kUnreachable;
+      const bool breach = std::any_of(health->tenants.begin(), health->tenants.end(), [](const TenantHealth& t) { return !t.breaches.empty(); });
+      return breach && o_.exit_code ? kFound : kDone;
+    });
+  }
+
+  int scan() {
+    ScanTarget target;
+    if (o_.tenant.empty() == o_.queue.empty()) return fail(make_error(Code::invalid, "scan", "expected either --tenant T or --queue BROKER/QUEUE"));
+    if (!o_.tenant.empty()) target.tenant = o_.tenant;
+    else {
+      const std::size_t slash = o_.queue.find('/');
+      if (slash == std::string::npos) return fail(make_error(Code::invalid, "--queue", "expected BROKER/QUEUE"));
+      target.queue = QueueId{o_.queue.substr(0, slash), o_.queue.substr(slash + 1)};
+    }
+    return with_agent([&](Agent& agent) -> int {
+      auto seen = agent.detect_poison_messages(target, progress_);
+      if (!seen) return fail(seen.error());
+      drop_below_confidence(*seen);
+      emit(show(*seen, style_), [&] { return scan_json(*seen, o_.queue.empty() ? o_.tenant : o_.queue, o_.ids); });
+      return !seen->findings.empty() && o_.exit_code ? kFound : kDone;
+    });
+  }
+
+  int plan() {
+    return with_agent([&](Agent& agent) -> int {
+      const auto proposal = agent.plan(o_.tenant, o_.skill.empty() ? std::nullopt : std::optional(o_.skill), deps_.user, progress_);
+      if (!proposal) return fail(proposal.error());
+      if (!o_.out.empty())
+        if (const Status wrote = deps_.disk.write_atomically(o_.out, plan_to_text(proposal->plan), Mode::owner_only); !wrote) return fail(wrote.error());
+      const std::string next = o_.out.empty() ? proposal->hash.substr(7, 12) : o_.out;
+      emit(show(*proposal, style_) + "Next: deployclaw apply " + next + "\n", [&] { return plan_to_text(proposal->plan); });
+      return proposal->plan.total() > 0 && o_.exit_code ? kFound : kDone;
+    });
+  }
+
+  int decide(bool approve) {
+    return with_agent([&](Agent& agent) -> int {
+      const auto hash = hash_of(o_.id);
+      if (!hash) return fail(hash.error());
+      const Status done = approve ? agent.approve(*hash, deps_.user, o_.reason) : agent.reject(*hash, deps_.user, o_.reason);
+      if (!done) return fail(done.error());
+      return emit(fmt::format("Plan {} {}.\n", *hash, approve ? "approved" : "rejected"), [&] { return nlohmann::json{{"hash", *hash}, {"state", approve ? "approved" : "rejected"}}.dump(1); });
+    });
+  }
+
+  int apply() {
+    return with_agent([&](Agent& agent) -> int {
+      const auto plan = plan_named(agent, o_.id);
+      if (!plan) return fail(plan.error());
+      const Proposal proposal{.plan = *plan, .hash = plan_hash(*plan), .observation = {}, .verdict = {}};
+      if (!o_.yes && !confirmed(proposal)) return kNotConfirmed;
+      return executed(agent.execute_safe_drain(*plan, deps_.user, progress_));
+    });
+  }
+
+  int remediate() {
+    if (!o_.yes && !deps_.terminal.in_is_tty) return not_asked();
+    return with_agent([&](Agent& agent) -> int {
+      const auto ask = [&](const Proposal& proposal) { return o_.yes || confirmed(proposal); };
+      auto record = agent.remediate(o_.tenant, o_.skill.empty() ? std::nullopt : std::optional(o_.skill), deps_.user, ask, progress_);
+      if (record && record->reason == "not confirmed") return kNotConfirmed;
+      return executed(std::move(record));
+    });
+  }
+
+  int rollback() {
+    if (!o_.yes && !deps_.terminal.in_is_tty) return not_asked();
+    return with_agent([&](Agent& agent) -> int {
+      if (!o_.yes && !ask_yes("Put back every message that " + o_.id + " removed? Type yes: ")) return kNotConfirmed;
+      const auto report = agent.rollback(o_.id, deps_.user, progress_);
+      if (!report) return fail(report.error());
+      emit(show(*report, style_), [&] { return rollback_json(*report); });
+      return report->outcome.failed > 0 ? kInPart : kDone;
+    });
+  }
+
+  int verify() {
+    const Result<Millis> timeout = parse_duration(o_.timeout);
+    if (!timeout) return fail(timeout.error());
+    return with_agent([&](Agent& agent) -> int {
+      const auto recovery = agent.verify_consumer_recovery(o_.id, *timeout, progress_);
+      if (!recovery) return fail(recovery.error());
+      emit(recovery->words + "\n", [&] {
+        return nlohmann::json{{"recovered", recovery->recovered}, {"groups", recovery->groups}, {"groups_connected", recovery->groups_connected},
+                              {"throughput_per_s", recovery->throughput_per_s}, {"words", recovery->words}}.dump(1);
+      });
+      return recovery->recovered ? kDone : kFailed;
+    });
+  }
+
+  int serve() {
+    const Result<Millis> interval = parse_duration(o_.interval);
+    if (!interval) return fail(interval.error());
+    return with_agent([&](Agent& agent) -> int {
+      const auto event = [&](std::string_view text) {
+        print(o_.output == "table" ? fmt::format("{}  {}\n", rfc3339(deps_.clock.now()), text)
+                                   : nlohmann::json{{"at", rfc3339(deps_.clock.now())}, {"event", std::string(text)}}.dump() + "\n");
+      };
+      event("agent " + agent.config().agent_id + " watches " + std::to_string(agent.config().tenants.size()) + " tenants");
+      while (!deps_.interrupted) {
+        const auto done = agent.tick(event, progress_);
+        if (!done) event(done.error().message());
+        else if (!done->empty() && o_.until_resolved) return exit_of(done->front());
+        for (Millis waited{0}; waited < *interval && !deps_.interrupted; waited += Millis(100)) deps_.clock.sleep(Millis(100));
+      }
+      event("stopped");
+      return kDone;
+    });
+  }
+
+  int executions_list() {
+    return with_store([&](Store& store) -> int {
+      const auto records = store.executions(1'000);
+      if (!records) return fail(records.error());
+      std::vector<std::vector<std::string>> rows = {{"EXECUTION", "WHEN", "TENANT", "STATE", "REMOVED", "ROLLBACK KEY"}};
+      nlohmann::ordered_json all = nlohmann::ordered_json::array();
+      for (const ExecutionRecord& r : *records) {
+        rows.push_back({r.execution_id, rfc3339(r.timestamp), r.tenant, r.state, grouped(r.record.messages_removed), r.record.rollback_key});
+        all.push_back(nlohmann::ordered_json::parse(execution_to_json(r, -1)));
+      }
+      return emit(table(rows, {false, false, false, false, true, false}), [&] { return nlohmann::ordered_json{{"executions", all}}.dump(1); });
+    });
+  }
+
+  int executions_show() {
+    return with_store([&](Store& store) -> int {
+      const auto record = store.execution(o_.id);
+      if (!record) return fail(record.error());
+      return emit(show(*record, style_), [&] { return execution_to_json(*record, 1); });
+    });
+  }
+
+  int findings_list() {
+    return with_store([&](Store& store) -> int {
+      const auto found = store.findings(1'000);
+      if (!found) return fail(found.error());
+      std::vector<std::vector<std::string>> rows = {{"FINDING", "WHEN", "TENANT", "MESSAGES", "SIGNATURE"}};
+      nlohmann::json all = nlohmann::json::array();
+      for (const StoredFinding& f : *found) {
+        const auto json = nlohmann::json::parse(f.json);
+        rows.push_back({f.id, rfc3339(f.at), f.tenant, grouped(json.at("count").get<std::uint64_t>()), escape(json.at("signature").get<std::string>(), 70)});
+        all.push_back(json);
+      }
+      return emit(table(rows, {false, false, false, true, false}), [&] { return nlohmann::json{{"findings", all}}.dump(1); });
+    });
+  }
+
+  int findings_show() {
+    return with_store([&](Store& store) -> int {
+      const auto found = store.finding(o_.id);
+      if (!found) return fail(found.error());
+      const auto json = nlohmann::json::parse(found->json);
+      return emit(fmt::format("{}\n{}\n{}\n", found->id, json.at("explanation").get<std::string>(), json.at("excerpt").get<std::string>()), [&] { return json.dump(1); });
+    });
+  }
+
+  int snapshots(bool verify_them) {
+    return with_agent([&](Agent& agent) -> int {
+      const auto all = agent.vault().list();
+      if (!all) return fail(all.error());
+      std::vector<std::vector<std::string>> rows = {{"EXECUTION", "QUEUE", "MESSAGES", "BYTES", verify_them ? "VERIFIED" : "KEY"}};
+      nlohmann::json out = nlohmann::json::array();
+      bool bad = false;
+      for (const SnapshotInfo& s : *all) {
+        if (verify_them && !o_.id.empty() && s.execution_id != o_.id) continue;
+        const Status sound = verify_them ? agent.vault().verify(s.execution_id) : Status{};
+        bad |= !sound.ok();
+        rows.push_back({s.execution_id, escape(s.queue, 44), grouped(s.messages), grouped(s.stored_bytes), !verify_them ? s.key_id : sound.ok() ? "ok" : escape(sound.error().message())});
+        out.push_back({{"execution_id", s.execution_id}, {"queue", escape(s.queue)}, {"messages", s.messages}, {"stored_bytes", s.stored_bytes}, {"ok", sound.ok()}});
+      }
+      emit(table(rows, {false, false, true, true, false}), [&] { return nlohmann::json{{"snapshots", out}}.dump(1); });
+      return bad ? kNotVerified : kDone;
+    });
+  }
+
+  int audit_verify() {
+    const auto dir = audit_dir();
+    if (!dir) return fail(dir.error());
+    std::string key = o_.key.empty() ? *dir + "/vkey" : o_.key;
+    if (key.find('+') == std::string::npos || deps_.disk.exists(key).ok()) {
+      if (const auto text = deps_.disk.read_all(key, 4096)) key = *text;
+    }
+    while (key.ends_with('\n')) key.pop_back();
+    const VerifyReport report = verify_log(deps_.disk, *dir, key);
+    emit(report.ok ? fmt::format("ok: {} entries, root {}, signed by {}; unwitnessed: nobody else remembers this head\n", report.size, report.root, report.origin)
+                   : fmt::format("NOT VERIFIED: {}\n", escape(report.problem)),
+         [&] { return verify_json(report); });
+    return report.ok ? kDone : kNotVerified;
+  }
+
+  int audit_list() {
+    const auto dir = audit_dir();
+    if (!dir) return fail(dir.error());
+    const auto entries = read_entries(deps_.disk, *dir, 0, UINT64_MAX);
+    if (!entries) return fail(entries.error());
+    std::vector<std::vector<std::string>> rows = {{"INDEX", "TIME", "TYPE", "EXECUTION"}};
+    nlohmann::json all = nlohmann::json::array();
+    for (const AuditEntry& e : *entries) {
+      const auto record = nlohmann::json::parse(e.bytes, nullptr, false);
+      if (record.is_discarded()) return fail(make_error(Code::corrupt, "audit entry " + std::to_string(e.index), "is not JSON"));
+      rows.push_back({std::to_string(e.index), record.value("ts", "-"), record.value("type", "-"), record.value("execution", "-")});
+      all.push_back({{"index", e.index}, {"record", record}});
+    }
+    return emit(table(rows, {true, false, false, false}), [&] { return nlohmann::json{{"entries", all}}.dump(1); });
+  }
+
+  int audit_show() {
+    const auto dir = audit_dir();
+    if (!dir) return fail(dir.error());
+    const auto entries = read_entries(deps_.disk, *dir, o_.index, 1);
+    if (!entries) return fail(entries.error());
+    if (entries->empty()) return fail(make_error(Code::not_found, "audit entry " + std::to_string(o_.index), "the log is shorter"));
+    return emit(entries->front().bytes + "\n", [&] { return entries->front().bytes; });
+  }
+
+  int audit_prove() {
+    const auto dir = audit_dir();
+    if (!dir) return fail(dir.error());
+    const auto proof = prove(deps_.disk, *dir, o_.index);
+    if (!proof) return fail(proof.error());
+    return emit(*proof, [&] { return nlohmann::json{{"index", o_.index}, {"proof", *proof}}.dump(1); });
+  }
+
+  int fail(const Error& error) {
+    if (o_.output == "table") fmt::print(deps_.terminal.err, "error: {}\n", error.code == Code::invalid && error.op == "config" ? error.detail : escape(error.message()));
+    else print(nlohmann::json{{"error", {{"code", std::string(name(error.code))}, {"what", escape(error.op)}, {"detail", escape(error.detail)}}}}.dump(1) + "\n");
+    return exit_of(error);
+  }
+
+ private:
+  void print(const std::string& text) {
+    std::fwrite(text.data(), 1, text.size(), deps_.terminal.out);
+    std::fflush(deps_.terminal.out);
+  }
+  template <class F>
+  int emit(const std::string& text, F&& json) {
+    if (o_.output == "table") print(text);
+    else print(json() + "\n");
+    return kDone;
+  }
+
+  Result<Config> load() const {
+    CLAW_TRY_ASSIGN(Config config, load_config(deps_.disk, o_.config.empty() ? std::nullopt : std::optional(o_.config)));
+    // A relative data directory belongs to the config file, not to where the user happens to stand.
+    if (!o_.data_dir.empty()) config.data_dir = o_.data_dir;
+    else if (!config.data_dir.starts_with('/')) config.data_dir = (std::filesystem::path(config.file).parent_path() / config.data_dir).lexically_normal().string();
+    return config;
+  }
+
+  int with_agent(const std::function<int(Agent&)>& use) {
+    auto config = load();
+    if (!config) return fail(config.error());
+    auto agent = Agent::open(std::move(*config), {.disk = deps_.disk, .clock = deps_.clock, .random = deps_.random, .open_broker = deps_.open_broker}, progress_);
+    if (!agent && agent.error().code == Code::conflict && agent.error().op.starts_with("lock")) {
+      fail(make_error(Code::unavailable, agent.error().op, "another agent holds the data directory: " + agent.error().detail));
+      return kUnreachable;
+    }
+    if (!agent) return fail(agent.error());
+    return use(**agent);
+  }
+
+  int with_store(const std::function<int(Store&)>& use) {
+    const auto config = load();
+    if (!config) return fail(config.error());
+    const auto store = Store::open_read_only(config->data_dir, deps_.clock);
+    if (!store) return fail(store.error());
+    return use(**store);
+  }
+
+  Result<std::string> audit_dir() const {
+    if (!o_.dir.empty()) return o_.dir;
+    if (!o_.data_dir.empty()) return o_.data_dir + "/audit";
+    CLAW_TRY_ASSIGN(const Config config, load());
+    return config.data_dir + "/audit";
+  }
+
+  Result<std::string> hash_of(const std::string& plan) const {
+    CLAW_TRY_ASSIGN(const bool file, deps_.disk.exists(plan));
+    if (!file) return plan;
+    CLAW_TRY_ASSIGN(const std::string text, deps_.disk.read_all(plan, 256u << 20));
+    CLAW_TRY_ASSIGN(const Plan parsed, plan_from_text(text, plan));
+    return plan_hash(parsed);
+  }
+
+  Result<Plan> plan_named(Agent& agent, const std::string& plan) const {
+    CLAW_TRY_ASSIGN(const bool file, deps_.disk.exists(plan));
+    std::string text;
+    if (file) {
+      CLAW_TRY_ASSIGN(text, deps_.disk.read_all(plan, 256u << 20));
+    } else {
+      CLAW_TRY_ASSIGN(const StoredPlan stored, agent.store().plan(plan));
+      text = stored.text;
+    }
+    return plan_from_text(text, plan);
+  }
+
+  int executed(Result<ExecutionRecord> record) {
+    if (!record) return fail(record.error());
+    emit(show(*record, style_), [&] { return execution_to_json(*record, 1); });
+    return exit_of(*record);
+  }
+
+  int not_asked() {
+    fmt::print(deps_.terminal.err, "error: not confirmed: stdin is not a terminal. Pass --yes\n");
+    return kNotConfirmed;
+  }
+  bool ask_yes(const std::string& question) {
+    if (!deps_.terminal.in_is_tty) {
+      not_asked();
+      return false;
+    }
+    fmt::print(deps_.terminal.err, "{}", question);
+    std::fflush(deps_.terminal.err);
+    char answer[16] = {};
+    return std::fgets(answer, sizeof answer, deps_.terminal.in) != nullptr && std::string_view(answer) == "yes\n";
+  }
+  bool confirmed(const Proposal& proposal) {
+    fmt::print(deps_.terminal.err, "{}", show(proposal, {}));
+    return ask_yes("Type yes to go on: ");
+  }
+
+  void drop_below_confidence(Observation& seen) const {
+    if (o_.confidence <= 0) return;
+    for (std::size_t i = seen.findings.size(); i-- > 0;) {
+      if (seen.findings[i].lower_bound >= o_.confidence) continue;
+      seen.findings.erase(seen.findings.begin() + static_cast<std::ptrdiff_t>(i));
+      seen.members.erase(seen.members.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  }
+
+  const CliDeps& deps_;
+  const Options& o_;
+  LineProgress progress_;
+  Style style_;
+};
+
+int completion(std::FILE* out, const std::string& shell, const CLI::App& app) {
+  std::string verbs;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) verbs += (verbs.empty() ? "" : " ") + verb->get_name();
+  if (shell == "fish") fmt::print(out, "complete -c deployclaw -f -n __fish_use_subcommand -a '{}'\n", verbs);
+  else if (shell == "zsh") fmt::print(out, "#compdef deployclaw\n_arguments '1:verb:({})' '*:file:_files'\n", verbs);
+  else fmt::print(out, "_deployclaw() {{ COMPREPLY=($(compgen -W '{}' -- \"${{COMP_WORDS[COMP_CWORD]}}\")); }}\ncomplete -o default -F _deployclaw deployclaw\n", verbs);
+  return kDone;
+}
+
+}  // namespace
+
+Exit exit_of(const Error& error) {
+  switch (error.code) {
+    case Code::timed_out:
+    case Code::unavailable:
+    case Code::throttled:
+    case Code::denied: return kUnreachable;
+    case Code::not_found:
+    case Code::unsupported:
+    case Code::invalid: return kUsage;
+    case Code::conflict:
+    case Code::lease_lost:
+    case Code::refused: return kRefused;
+    case Code::full:
+    case Code::corrupt:
+    case Code::outcome_unknown: return kFailed;
+  }
+  std::abort();
+}
+
+Exit exit_of(const ExecutionRecord& record) {
+  if (record.state == "completed") return kDone;
+  if (record.state == "refused") return kRefused;
+  if (record.state == "rolled_back" || record.state == "held") return kInPart;
+  return kFailed;
+}
+
+int run(int argc, const char* const* argv, const CliDeps& deps) {
+  Options o;
+  int status = kDone;
+  CLI::App app("deployclaw: finds poison messages, removes them safely, and can put them back");
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.add_option("--config", o.config, "config file");
+  app.add_option("-o,--output", o.output, "table, json or jsonl")->check(CLI::IsMember({"table", "json", "jsonl"}));
+  app.add_option("--data-dir", o.data_dir, "data directory, instead of the config's");
+  app.add_flag("--quiet", o.quiet, "no progress");
+  app.add_flag("--no-color", o.no_color, "no colours");
+  const auto verb = [&](CLI::App* parent, const char* name, const char* text, int (Session::*call)()) {
+    CLI::App* sub = parent->add_subcommand(name, text);
+    sub->fallthrough();
+    sub->callback([&, call] { Session session(deps, o); status = (session.*call)(); });
+    return sub;
+  };
+  const auto id = [&](CLI::App* sub, const char* what) { sub->add_option("id", o.id, what)->required(); };
+  const auto family = [&](const char* name, const char* text) {
+    CLI::App* sub = app.add_subcommand(name, text);
+    sub->require_subcommand(1);
+    sub->fallthrough();
+    return sub;
+  };
+
+  verb(&app, "init", "write a commented config", &Session::init);
+  verb(&app, "doctor", "test brokers, rights and the audit log", &Session::doctor);
+  verb(family("config", "the config file"), "check", "validate", &Session::config_check);
+  verb(&app, "topology", "tenants, brokers, queues, consumer groups", &Session::topology);
+  CLI::App* analyze = verb(&app, "analyze", "health against the SLA, worst tenant first", &Session::analyze);
+  analyze->add_option("--tenant", o.tenant);
+  analyze->add_flag("--exit-code", o.exit_code, "end with 5 on a breach");
+  CLI::App* scan = verb(&app, "scan", "poison findings; removes nothing", &Session::scan);
+  scan->add_option("--tenant", o.tenant);
+  scan->add_option("--queue", o.queue, "BROKER/QUEUE");
+  scan->add_option("--confidence", o.confidence, "only findings at least this sure")->check(CLI::Range(0.0, 1.0));
+  scan->add_flag("--ids", o.ids, "every message's id (json)");
+  scan->add_flag("--exit-code", o.exit_code, "end with 5 when something is found");
+  CLI::App* plan = verb(&app, "plan", "what would be removed, why, in which waves", &Session::plan);
+  plan->add_option("--tenant", o.tenant)->required();
+  plan->add_option("--skill", o.skill);
+  plan->add_option("--out", o.out, "write the plan to a file");
+  plan->add_flag("--exit-code", o.exit_code, "end with 5 when something would be removed");
+  for (const bool approve : {true, false}) {
+    CLI::App* sub = app.add_subcommand(approve ? "approve" : "reject", approve ? "let a plan be applied" : "forbid a plan");
+    sub->fallthrough();
+    id(sub, "plan file or hash");
+    sub->add_option("--reason", o.reason)->required();
+    sub->callback([&, approve] { Session session(deps, o); status = session.decide(approve); });
+  }
+  CLI::App* apply = verb(&app, "apply", "carry out exactly that plan", &Session::apply);
+  id(apply, "plan file or hash");
+  apply->add_flag("--yes", o.yes, "do not ask");
+  CLI::App* remediate = verb(&app, "remediate", "all five stages in one go", &Session::remediate);
+  remediate->add_option("--tenant", o.tenant)->required();
+  remediate->add_option("--skill", o.skill);
+  remediate->add_flag("--yes", o.yes, "do not ask");
+  CLI::App* rollback = verb(&app, "rollback", "put back what an execution removed", &Session::rollback);
+  id(rollback, "rollback key");
+  rollback->add_flag("--yes", o.yes, "do not ask");
+  CLI::App* verify = verb(&app, "verify", "consumer recovery after an execution", &Session::verify);
+  id(verify, "execution");
+  verify->add_option("--timeout", o.timeout);
+  CLI::App* executions = family("executions", "what was done");
+  verb(executions, "list", "newest first", &Session::executions_list);
+  id(verb(executions, "show", "one execution", &Session::executions_show), "execution");
+  CLI::App* findings = family("findings", "what was found");
+  verb(findings, "list", "newest first", &Session::findings_list);
+  id(verb(findings, "show", "one finding", &Session::findings_show), "finding");
+  CLI::App* snapshots = family("snapshots", "encrypted copies of what was removed");
+  for (const bool verify_them : {false, true}) {
+    CLI::App* sub = snapshots->add_subcommand(verify_them ? "verify" : "list", verify_them ? "decrypt and check" : "all of them");
+    sub->fallthrough();
+    if (verify_them) sub->add_option("id", o.id, "execution");
+    sub->callback([&, verify_them] { Session session(deps, o); status = session.snapshots(verify_them); });
+  }
+  CLI::App* audit = family("audit", "the tamper-evident log");
+  for (CLI::App* sub : {verb(audit, "list", "entries", &Session::audit_list), verb(audit, "show", "one entry", &Session::audit_show),
+                        verb(audit, "verify", "recompute everything", &Session::audit_verify), verb(audit, "prove", "an inclusion proof", &Session::audit_prove)}) {
+    sub->add_option("--dir", o.dir, "a copy of the log's directory");
+    if (sub->get_name() == "verify") sub->add_option("--key", o.key, "verifier key, or a file with it");
+    if (sub->get_name() == "show" || sub->get_name() == "prove") sub->add_option("index", o.index)->required();
+  }
+  CLI::App* serve = verb(&app, "serve", "the agent: watches all tenants and acts where it may", &Session::serve);
+  serve->add_option("--interval", o.interval, "between two looks");
+  serve->add_flag("--until-resolved", o.until_resolved, "end after the first execution");
+  std::string shell, topic;
+  CLI::App* completions = app.add_subcommand("completion", "for bash, zsh or fish");
+  completions->add_option("shell", shell)->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  completions->callback([&] { status = completion(deps.terminal.out, shell, app); });
+  CLI::App* help = app.add_subcommand("help", "help exit-codes");
+  help->add_option("topic", topic)->check(CLI::IsMember({"exit-codes"}));
+  help->callback([&] { fmt::print(deps.terminal.out, "{}", topic == "exit-codes" ? kExitCodes : app.help()); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) {
+      fmt::print(deps.terminal.out, "{}", app.help());
+      return kDone;
+    }
+    fmt::print(deps.terminal.err, "error: {}\nRun with --help for the verbs.\n", escape(error.what()));
+    return kUsage;
+  }
+  return status;
+}
+
+}  // namespace claw::cli
