@@ -85,14 +85,17 @@ StreamFacts stream_facts(Reply::View info) {
 
 GroupView group_view(Reply::View info, const StreamFacts& stream) {
   GroupView group;
-  bool lag_known = false;
+  bool lag_known = false, read_known = false;
   std::uint64_t read = 0;
   MessageKey delivered;
   each_pair(info, [&](std::string_view name, Reply::View value) {
     if (name == "name") group.name = value.text();
     else if (name == "consumers") group.consumers = count(value);
     else if (name == "pending") group.pending = count(value);
-    else if (name == "entries-read") read = count(value);
+    else if (name == "entries-read") {
+      read = count(value);
+      read_known = !value.is_nil();
+    }
     else if (name == "last-delivered-id") {
       group.last_delivered = value.text();
       delivered = parse_stream_id(value.text()).ok() ? *parse_stream_id(value.text()) : MessageKey{};
@@ -101,6 +104,13 @@ GroupView group_view(Reply::View info, const StreamFacts& stream) {
       lag_known = true;
     }
   });
+  // After an XDEL the server no longer knows what was read either: estimated from where its last id lies in time.
+  if (!read_known && stream.first && *stream.first < delivered) {
+    const double span = static_cast<double>(stream.last.high - stream.first->high);
+    const double done = static_cast<double>(std::min(delivered.high, stream.last.high) - stream.first->high);
+    const auto removed = static_cast<double>(stream.added - std::min(stream.added, stream.length));
+    read = static_cast<std::uint64_t>(removed + (span > 0 ? static_cast<double>(stream.length) * done / span : static_cast<double>(stream.length)));
+  }
   group.acknowledged = read - std::min(read, group.pending);
   if (lag_known) return group;
   // Redis does not know after an XDEL. Nothing delivered: all of it; all delivered: none; else by what was read of what was added.

@@ -134,8 +134,8 @@ TEST(Vault, an_acknowledged_snapshot_survives_a_crash_at_any_operation) {
       const bool second = kit.vault->write("e", kOther, sample(2)).ok();
       kit.disk.crash(lucky);
       kit.reopen();
-      if (first) ASSERT_TRUE(same(*kit.vault->read("e", kQueue), sample(5))) << k;
-      if (second) ASSERT_TRUE(same(*kit.vault->read("e", kOther), sample(2))) << k;
+      if (first) { ASSERT_TRUE(same(*kit.vault->read("e", kQueue), sample(5))) << k; }
+      if (second) { ASSERT_TRUE(same(*kit.vault->read("e", kOther), sample(2))) << k; }
       const auto retry = kit.vault->write("e", kQueue, sample(5));
       ASSERT_TRUE(retry.ok()) << k << " " << retry.error().message();
       ASSERT_TRUE(kit.vault->verify("e").ok());
