@@ -31,7 +31,10 @@ bool embeds_json(std::string_view text) {
   return text.starts_with("{\"") || text == "{}" || text.starts_with("[{\"");
 }
 
-bool may_embed_json(std::string_view raw) { return raw.find("\"{\\\"") != std::string_view::npos || raw.find("\"[{\\\"") != std::string_view::npos; }
+// A quote inside a string is escaped, so a body without a backslash embeds nothing: one memchr settles most bodies.
+bool may_embed_json(std::string_view raw) {
+  return raw.find('\\') != std::string_view::npos && (raw.find("\"{\\\"") != std::string_view::npos || raw.find("\"[{\\\"") != std::string_view::npos);
+}
 
 std::optional<Defect> defect_of(JsonError error, const std::string& prefix) {
   if (error.kind.empty()) return std::nullopt;

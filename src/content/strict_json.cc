@@ -101,7 +101,7 @@ class Walker {
     if (!odd_key) levels_.back().key = std::string(text_.substr(start, std::min(kMaxKeyShown, at_ - 1 - start)));
     skip_space();
     if (peek() != ':' || end()) {
-      if (!before.empty()) levels_.back().key = before;  // no colon: not a key, so the value before it is broken
+      if (!before.empty() && !end()) levels_.back().key = before;  // no colon: not a key, so the value before it is broken
       return malformed("expected a colon");
     }
     ++at_;

@@ -168,7 +168,9 @@ PageTally examine(const Batch& page, std::uint32_t queue, content::Inspector& in
 void Tally::add(PageTally&& page) {
   total_.without.add(page.without);
   for (auto& [signature, more] : page.with) {
-    SignatureTally& sum = total_.with[signature];
+    // Paths come from foreign bytes: beyond the bound they are counted as one signature of the whole body.
+    const bool room_for_more = total_.with.contains(signature) || total_.with.size() < kMostSignatures;
+    SignatureTally& sum = total_.with[room_for_more ? signature : std::pair(signature.first, std::string())];
     sum.counts.add(more.counts);
     sum.whats.merge(more.whats);
     if (sum.excerpt.empty()) sum.excerpt = std::move(more.excerpt);

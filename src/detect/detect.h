@@ -21,6 +21,7 @@
 namespace claw::detect {
 
 inline constexpr const char* kDetectorVersion = "1";
+inline constexpr std::size_t kMostSignatures = 1'000;
 inline constexpr std::size_t kMostMembers = 2'000'000;  // explicit ids kept; beyond it a signature is counted, never acted on
 
 struct Member {

