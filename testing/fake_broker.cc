@@ -107,7 +107,7 @@ Result<std::unique_ptr<Window>> FakeBroker::look(const QueueView& queue, Deadlin
   });
 }
 
-Result<std::vector<Message>> FakeBroker::read(const PlannedQueue& queue, std::span<const PlannedMessage> messages, Deadline) {
+Result<std::vector<Message>> FakeBroker::read(const PlannedQueue& queue, std::span<const PlannedMessage> messages, const ContentByKey&, Deadline) {
   CLAW_TRY(before("read"));
   return world_->with([&](FakeWorld& world) -> Result<std::vector<Message>> {
     const auto found = world.queues.find(queue.queue.name);

@@ -52,7 +52,7 @@ class FakeBroker final : public Broker {
   Result<std::vector<QueueView>> discover(std::span<const Claim> claims, Deadline deadline) override;
   Result<std::vector<QueueView>> measure(std::span<const QueueView> queues, Deadline deadline) override;
   Result<std::unique_ptr<Window>> look(const QueueView& queue, Deadline deadline) override;
-  Result<std::vector<Message>> read(const PlannedQueue& queue, std::span<const PlannedMessage> messages, Deadline deadline) override;
+  Result<std::vector<Message>> read(const PlannedQueue& queue, std::span<const PlannedMessage> messages, const ContentByKey&, Deadline deadline) override;
   Result<std::vector<Removal>> remove(const RemoveRequest& request, Deadline deadline) override;
   Result<std::vector<Quarantined>> quarantined(const QueueId& queue, const std::string& quarantine, const std::string& execution_id,
                                                Deadline deadline) override;

@@ -151,10 +151,12 @@ class LocalAgent final : public Agent {
 
   Result<ExecutionRecord> execute_safe_drain(const Plan& plan, const std::string& actor, Progress& progress) override {
     CLAW_TRY_ASSIGN(ExecutionRecord record, begin(plan.tenant));
-    CLAW_TRY_ASSIGN(const std::string approver, approver_of(plan_hash(plan)));
+    const PlanText pinned = pin(plan);
+    CLAW_TRY_ASSIGN(const std::string approver, approver_of(pinned.hash));
     const Verdict verdict = judge(plan, facts_of(plan, actor, approver, ""));
     if (!verdict.allowed()) return refuse(std::move(record), "drain_execution", verdict, actor, progress);
-    return carry_out(std::move(record), plan, actor, progress);
+    CLAW_TRY(store_->save_plan(pinned.hash, pinned.text));
+    return carry_out(std::move(record), plan, pinned.hash, {}, actor, progress);
   }
 
   Result<ExecutionRecord> remediate(const TenantId& tenant, const std::optional<std::string>& skill, const std::string& actor,
@@ -191,7 +193,7 @@ class LocalAgent final : public Agent {
       CLAW_TRY(store_->save_execution(record));
       return record;
     }
-    return carry_out(std::move(record), proposal.plan, actor, progress);
+    return carry_out(std::move(record), proposal.plan, proposal.hash, proposal.observation.kept, actor, progress);
   }
 
   Result<Recovery> verify_consumer_recovery(const std::string& execution_id, Millis timeout, Progress& progress) override {
@@ -330,6 +332,7 @@ class LocalAgent final : public Agent {
       first = last;
     }
     Observation seen = detect::conclude(tally, tenant, queues, {.id_text = message_id});
+    seen.kept = tally.take_kept(queues);
     CLAW_TRY(remember(seen));
     return seen;
   }
@@ -356,8 +359,9 @@ class LocalAgent final : public Agent {
     proposal.plan.created = deps_.clock.now();
     proposal.plan.expires = proposal.plan.created + kPlanLife;
     proposal.plan.requester = actor;
-    proposal.hash = plan_hash(proposal.plan);
-    CLAW_TRY(store_->save_plan(proposal.hash, plan_to_text(proposal.plan)));
+    PlanText pinned = pin(proposal.plan);
+    proposal.hash = std::move(pinned.hash);
+    CLAW_TRY(store_->save_plan(proposal.hash, pinned.text));
     proposal.verdict = judge(proposal.plan, facts_of(proposal.plan, "user:", "", seen.outage));
     proposal.observation = std::move(seen);
     return proposal;
@@ -437,9 +441,10 @@ class LocalAgent final : public Agent {
     return record;
   }
 
-  Result<ExecutionRecord> carry_out(ExecutionRecord record, const Plan& plan, const std::string& actor, Progress& progress) {
-    record.plan_hash = plan_hash(plan);
-    CLAW_TRY(store_->save_plan(record.plan_hash, plan_to_text(plan)));
+  // The plan is in the store under `hash`.
+  Result<ExecutionRecord> carry_out(ExecutionRecord record, const Plan& plan, const std::string& hash, const KeptContent& kept, const std::string& actor,
+                                    Progress& progress) {
+    record.plan_hash = hash;
     CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(record.plan_hash));
     CLAW_TRY(store_->move_plan(record.plan_hash, stored.state == "approved" ? "approved" : "proposed", "applied", actor, ""));
     record.record.rollback_key = rollback_key_of(record.execution_id);
@@ -448,6 +453,7 @@ class LocalAgent final : public Agent {
     StageTimer timer("drain_execution", deps_.clock, progress);
     remedy::Surroundings around = surroundings(progress);
     CLAW_TRY_ASSIGN(remedy::Ledger ledger, remedy::Ledger::open(around, record.execution_id));
+    around.kept = &kept;
     CLAW_TRY(open_ledger(ledger, plan, actor, stored));
     Result<remedy::Totals> totals = remedy::drain(plan, ledger, around);
     if (!totals) return cut_off(std::move(record), std::move(timer), totals.error());
@@ -466,7 +472,7 @@ class LocalAgent final : public Agent {
   Status open_ledger(remedy::Ledger& ledger, const Plan& plan, const std::string& actor, const StoredPlan& stored) {
     if (!ledger.has("open")) {
       CLAW_TRY(ledger.record("open", json{{"actor", escape(actor)}, {"tenant", plan.tenant}, {"skill", plan.skill}, {"detector", plan.detector}}.dump()));
-      CLAW_TRY(ledger.record("plan", json{{"plan_hash", plan_hash(plan)}, {"messages", plan.total()}, {"queues", plan.queues.size()}, {"messages_seen", plan.messages_seen}}.dump()));
+      CLAW_TRY(ledger.record("plan", json{{"plan_hash", stored.hash}, {"messages", plan.total()}, {"queues", plan.queues.size()}, {"messages_seen", plan.messages_seen}}.dump()));
       if (stored.state == "approved")
         CLAW_TRY(ledger.record("approval", json{{"plan_hash", stored.hash}, {"approver", escape(stored.approver)}, {"reason", escape(stored.reason)}}.dump()));
       CLAW_TRY(ledger.journal("open", "{}"));

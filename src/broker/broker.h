@@ -101,9 +101,10 @@ class Broker {
   // Fresh measures of queues known by discover. A queue that vanished comes back with zero entries.
   virtual Result<std::vector<QueueView>> measure(std::span<const QueueView> queues, Deadline deadline) = 0;
   virtual Result<std::unique_ptr<Window>> look(const QueueView& queue, Deadline deadline) = 0;
-  // The content and group state of planned messages, in plan order; one that is gone has no fields.
+  // The content and group state of planned messages, in plan order; one that is gone has no fields. `known` is content
+  // that a look read before: an adapter whose messages never change under their id need not read it again.
   virtual Result<std::vector<Message>> read(const PlannedQueue& queue, std::span<const PlannedMessage> messages,
-                                            Deadline deadline) = 0;
+                                            const ContentByKey& known, Deadline deadline) = 0;
   // Idempotent by (execution_id, number). On outcome_unknown call quarantined() before anything else.
   virtual Result<std::vector<Removal>> remove(const RemoveRequest& request, Deadline deadline) = 0;
   // What the quarantine holds of this execution, by number.

@@ -36,9 +36,16 @@ void count(Counts& counts, const Evidence& e, std::uint64_t bytes) {
   }
 }
 
+std::vector<OwnedField> owned(std::span<const Field> fields) {
+  std::vector<OwnedField> copy;
+  copy.reserve(fields.size());
+  for (const Field& field : fields) copy.push_back({std::string(field.name), std::string(field.value)});
+  return copy;
+}
+
 std::uint64_t digest_of(std::span<const Field> fields) {
   Message message;
-  for (const Field& field : fields) message.fields.push_back({std::string(field.name), std::string(field.value)});
+  message.fields = owned(fields);
   const std::string digest = message.content_digest();
   std::uint64_t first = 0;
   for (std::size_t i = 0; i < 8; ++i) first = first << 8 | static_cast<std::uint8_t>(digest[i]);
@@ -160,6 +167,8 @@ PageTally examine(const Batch& page, std::uint32_t queue, content::Inspector& in
     with.whats.insert(defect->what);
     if (evidence_only) continue;
     if (with.excerpt.empty()) with.excerpt = redacted(fields[defect->field].value, defect->offset);
+    // A message of one nameless body has no id of its own (a list's): its content is read again in its place anyway.
+    if (!fields.front().name.empty()) tally.kept.emplace(std::pair(queue, entry.key), owned(fields));
     with.members.push_back({.key = entry.key, .digest = digest_of(fields), .queue = queue, .attempts = entry.evidence.attempts});
   }
   return tally;
@@ -180,6 +189,20 @@ void Tally::add(PageTally&& page) {
     sum.members.insert(sum.members.end(), more.members.begin(), more.members.begin() + static_cast<std::ptrdiff_t>(taken));
     members_ += taken;
   }
+  for (auto& [place, fields] : page.kept) {
+    std::size_t bytes = 0;
+    for (const OwnedField& field : fields) bytes += field.name.size() + field.value.size();
+    if (kept_bytes_ + bytes > kMostKeptBytes) break;
+    kept_bytes_ += bytes;
+    total_.kept.emplace_hint(total_.kept.end(), place, std::move(fields));
+  }
+}
+
+KeptContent Tally::take_kept(const std::vector<QueueView>& queues) {
+  KeptContent kept;
+  for (auto& [place, fields] : total_.kept) kept[queues.at(place.first).id].emplace(place.second, std::move(fields));
+  total_.kept.clear();
+  return kept;
 }
 
 Observation conclude(const Tally& tally, const TenantId& tenant, const std::vector<QueueView>& queues, const ConcludeOptions& options) {

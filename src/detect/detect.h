@@ -24,6 +24,8 @@ inline constexpr const char* kDetectorVersion = "1";
 inline constexpr std::size_t kMostSignatures = 1'000;
 inline constexpr std::size_t kMostMembers = 2'000'000;  // explicit ids kept; beyond it a signature is counted, never acted on
 
+inline constexpr std::size_t kMostKeptBytes = 16u << 20;
+
 struct Member {
   MessageKey key;
   std::uint64_t digest = 0;  // first 8 bytes of Message::content_digest(), big-endian
@@ -54,6 +56,7 @@ struct SignatureTally {
 struct PageTally {
   Counts without;
   std::map<std::pair<std::string, std::string>, SignatureTally> with;  // (kind, path)
+  std::map<std::pair<std::uint32_t, MessageKey>, std::vector<OwnedField>> kept;  // content of members, by (queue, key)
 };
 
 // Pure; thread-safe as long as each thread has its own inspector. `queue` is the index of the page's queue.
@@ -65,10 +68,13 @@ class Tally {
   void add(PageTally&& page);
   const PageTally& total() const { return total_; }
   bool overflowed() const { return overflowed_; }
+  // Moves out what was kept of the members' content, at most kMostKeptBytes.
+  KeptContent take_kept(const std::vector<QueueView>& queues);
 
  private:
   PageTally total_;
   std::size_t members_ = 0;
+  std::size_t kept_bytes_ = 0;
   bool overflowed_ = false;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,6 +53,9 @@ struct Finding {
   std::string excerpt;               // redacted text around the place, "" when none
 };
 
+// Content of candidates that the scan kept, so that a removal right after it need not read it again. Bounded.
+using KeptContent = std::map<QueueId, ContentByKey>;
+
 // Everything one scan of a tenant (or of one queue) saw.
 struct Observation {
   TenantId tenant;
@@ -60,6 +64,7 @@ struct Observation {
   std::uint64_t bytes_seen = 0;
   std::vector<Finding> findings;     // worst first: lower bound × count, then signature id
   std::vector<std::vector<PoisonRef>> members;  // parallel to findings, in queue order
+  KeptContent kept;                  // of some members; no finding depends on it
   std::string outage;                // non-empty: most arrivals fail alike; words, not poison
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -87,6 +88,9 @@ struct GroupState {
   std::uint64_t idle_ms = 0;    // pending only
   bool operator==(const GroupState&) const = default;
 };
+
+// Content that a look already read, by key: what is not in here is read again.
+using ContentByKey = std::map<MessageKey, std::vector<OwnedField>>;
 
 struct Message {
   std::string id;  // native id as the broker's users write it: "1700000000000-0", "list:1234"

@@ -1,6 +1,9 @@
 #include "model/plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -13,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t kPlanVersion = 1;
+constexpr std::int64_t kPlanVersion = 2;
 
 json limits_json(const Limits& limits) {
   return {{"max_messages", limits.max_messages},     {"max_queue_bps", limits.max_queue_bps},
@@ -43,10 +46,24 @@ std::string text_bytes(const json& value) {
   return std::move(bytes).value();
 }
 
+// One message as "SIGNATURE ATTEMPTS KEY_HIGH KEY_LOW ID": one short text each, because there may be very many.
+PlannedMessage message_of(const std::string& line) {
+  std::uint64_t numbers[4] = {};
+  const char* at = line.data();
+  const char* const end = at + line.size();
+  for (std::uint64_t& number : numbers) {
+    const auto [next, problem] = std::from_chars(at, end, number);
+    if (problem != std::errc() || next == end || *next != ' ') throw std::invalid_argument("a message is not \"signature attempts high low id\"");
+    at = next + 1;
+  }
+  if (numbers[0] > UINT32_MAX || at == end) throw std::invalid_argument("a message is not \"signature attempts high low id\"");
+  return {.id = std::string(at, end), .key = {numbers[2], numbers[3]}, .signature = static_cast<std::uint32_t>(numbers[0]), .attempts = numbers[1]};
+}
+
 json queue_json(const PlannedQueue& queue) {
   json messages = json::array();
   for (const PlannedMessage& m : queue.messages)
-    messages.push_back({m.id, std::to_string(m.key.high), std::to_string(m.key.low), m.signature, m.attempts});
+    messages.push_back(fmt::format("{} {} {} {} {}", m.signature, m.attempts, m.key.high, m.key.low, m.id));
   return {{"broker", queue.queue.broker},
           {"name_hex", bytes_text(queue.queue.name)},
           {"type", std::string(name(queue.type))},
@@ -63,12 +80,7 @@ PlannedQueue queue_of(const json& value) {
   queue.type = type == "stream" ? QueueType::stream : QueueType::list;
   queue.entries = value.at("entries").get<std::uint64_t>();
   queue.quarantine = text_bytes(value.at("quarantine_hex"));
-  for (const json& m : value.at("messages")) {
-    queue.messages.push_back({.id = m.at(0).get<std::string>(),
-                              .key = {std::stoull(m.at(1).get<std::string>()), std::stoull(m.at(2).get<std::string>())},
-                              .signature = m.at(3).get<std::uint32_t>(),
-                              .attempts = m.at(4).get<std::uint64_t>()});
-  }
+  for (const json& line : value.at("messages")) queue.messages.push_back(message_of(line.get<std::string>()));
   return queue;
 }
 
@@ -154,20 +166,26 @@ std::uint64_t Plan::total() const {
   return sum;
 }
 
-std::string plan_hash(const Plan& plan) {
-  const Result<std::string> text = canonical(pinned_json(plan));
+namespace {
+
+std::string hash_of(const json& pinned) {
+  const Result<std::string> text = canonical(pinned);
   CLAW_CHECK(text.ok());
   return sha256_label(*text);
 }
 
-std::string plan_to_text(const Plan& plan) {
-  const json document = {{"plan", pinned_json(plan)},
-                         {"hash", plan_hash(plan)},
-                         {"created", rfc3339(plan.created)},
-                         {"expires", rfc3339(plan.expires)},
-                         {"requester", plan.requester}};
-  return document.dump(1) + "\n";
+}  // namespace
+
+std::string plan_hash(const Plan& plan) { return hash_of(pinned_json(plan)); }
+
+PlanText pin(const Plan& plan) {
+  json pinned = pinned_json(plan);
+  const std::string hash = hash_of(pinned);
+  const json document = {{"plan", std::move(pinned)}, {"hash", hash}, {"created", rfc3339(plan.created)}, {"expires", rfc3339(plan.expires)}, {"requester", plan.requester}};
+  return {hash, document.dump(1) + "\n"};
 }
+
+std::string plan_to_text(const Plan& plan) { return pin(plan).text; }
 
 Result<Plan> plan_from_text(std::string_view text, std::string_view file) {
   CLAW_TRY_ASSIGN(const json document, parse_json(text, file));

@@ -70,6 +70,12 @@ std::string plan_hash(const Plan& plan);
 // The document `plan --out` writes: {"plan": …, "hash": …}. Parsing checks the hash, so an edited file
 // is Code::conflict.
 std::string plan_to_text(const Plan& plan);
+// Hash and document in one pass: a plan may name tens of thousands of messages.
+struct PlanText {
+  std::string hash;
+  std::string text;
+};
+PlanText pin(const Plan& plan);
 Result<Plan> plan_from_text(std::string_view text, std::string_view file);
 
 enum class StageStatus { complete, skipped, refused, failed, rolled_back };

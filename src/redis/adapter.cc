@@ -70,9 +70,9 @@ class Redis final : public Broker {
     return queue.type == QueueType::stream ? look_stream(*connection_, queue, deadline) : look_list(*connection_, queue, deadline);
   }
 
-  Result<std::vector<Message>> read(const PlannedQueue& queue, std::span<const PlannedMessage> messages, Deadline deadline) override {
+  Result<std::vector<Message>> read(const PlannedQueue& queue, std::span<const PlannedMessage> messages, const ContentByKey& known, Deadline deadline) override {
     CLAW_TRY(alive(deadline));
-    return read_messages(*connection_, queue, messages, deadline);
+    return read_messages(*connection_, queue, messages, known, deadline);
   }
 
   Result<std::vector<Removal>> remove(const RemoveRequest& request, Deadline deadline) override {

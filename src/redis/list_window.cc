@@ -20,13 +20,12 @@ class ListReader {
   }
   bool opened() const { return opened_; }
 
-  Result<bool> next(Connection& connection, Batch& page, Deadline deadline) {
+  Result<bool> next(Connection& connection, Reply& reply, Batch& page, Deadline deadline) {
     while (asked_ < length_ && asked_ - read_ < kInFlight * kPage) {
       connection.send({"LRANGE", key_, std::to_string(asked_), std::to_string(std::min(asked_ + kPage, length_) - 1)});
       asked_ = std::min(asked_ + kPage, length_);
     }
     if (read_ >= length_) return false;
-    Reply reply;
     CLAW_TRY(connection.receive_into(reply, deadline));
     const std::int64_t first = read_;
     read_ = std::min(read_ + kPage, length_);
@@ -67,11 +66,12 @@ class ListWindow final : public Window {
   }
 
   Result<bool> next(Batch& page, Deadline deadline) override {
+    reply_.reuse_buffer(page.recycle());
     page.clear();
     for (; at_ < lists_.size(); ++at_) {
       ListReader& list = lists_[at_];
       if (!list.opened()) CLAW_TRY(list.open(connection_, deadline));
-      CLAW_TRY_ASSIGN(const bool more, list.next(connection_, page, deadline));
+      CLAW_TRY_ASSIGN(const bool more, list.next(connection_, reply_, page, deadline));
       if (more) return true;
     }
     return false;
@@ -79,6 +79,7 @@ class ListWindow final : public Window {
 
  private:
   Connection& connection_;
+  Reply reply_;
   std::vector<ListReader> lists_;
   std::size_t at_ = 0;
 };

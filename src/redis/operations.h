@@ -20,7 +20,8 @@ Result<std::unique_ptr<Window>> look_list(Connection& connection, const QueueVie
 inline constexpr std::uint64_t kProcessingBit = 1ull << 63;
 inline constexpr std::uint64_t kDeadBit = 1ull << 62;
 
-Result<std::vector<Message>> read_messages(Connection& connection, const PlannedQueue& queue, std::span<const PlannedMessage> messages, Deadline deadline);
+Result<std::vector<Message>> read_messages(Connection& connection, const PlannedQueue& queue, std::span<const PlannedMessage> messages,
+                                           const ContentByKey& known, Deadline deadline);
 Result<std::vector<Removal>> remove_messages(Connection& connection, const RemoveRequest& request, Deadline deadline);
 Result<std::vector<Quarantined>> read_quarantine(Connection& connection, const QueueId& queue, const std::string& quarantine,
                                                  const std::string& execution_id, Deadline deadline);

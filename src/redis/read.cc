@@ -14,6 +14,17 @@ constexpr std::int64_t kNear = 2'000;   // entries of a list that are searched o
 
 Message blank(const PlannedMessage& planned) { return {.id = planned.id, .key = planned.key, .fields = {}, .groups = {}}; }
 
+std::vector<OwnedField> fields_of(Reply::View pairs) {
+  std::vector<OwnedField> fields;
+  Reply::View name = pairs.first();
+  for (std::size_t f = 0; f + 1 < pairs.size(); f += 2) {
+    const Reply::View value = name.next();
+    fields.push_back({std::string(name.text()), std::string(value.text())});
+    name = value.next();
+  }
+  return fields;
+}
+
 struct GroupHead {
   std::string name;
   MessageKey last_delivered;
@@ -70,27 +81,23 @@ Status add_standing(Connection& connection, const std::string& key, const GroupH
   }
 }
 
-Result<std::vector<Message>> read_stream(Connection& connection, const PlannedQueue& queue, std::span<const PlannedMessage> planned, Deadline deadline) {
+Result<std::vector<Message>> read_stream(Connection& connection, const PlannedQueue& queue, std::span<const PlannedMessage> planned, const ContentByKey& known, Deadline deadline) {
   std::vector<Message> messages;
+  std::vector<std::size_t> unknown;
   messages.reserve(planned.size());
-  for (std::size_t first = 0; first < planned.size(); first += kBatch) {
-    const auto batch = planned.subspan(first, std::min(kBatch, planned.size() - first));
-    for (const PlannedMessage& m : batch) connection.send({"XRANGE", queue.queue.name, m.id, m.id});
+  for (const PlannedMessage& m : planned) {
+    messages.push_back(blank(m));
+    if (const auto content = known.find(m.key); content != known.end()) messages.back().fields = content->second;
+    else unknown.push_back(messages.size() - 1);
+  }
+  for (std::size_t first = 0; first < unknown.size(); first += kBatch) {
+    const auto batch = std::span(unknown).subspan(first, std::min(kBatch, unknown.size() - first));
+    for (const std::size_t i : batch) connection.send({"XRANGE", queue.queue.name, messages[i].id, messages[i].id});
     Status failed;
-    for (const PlannedMessage& m : batch) {
+    for (const std::size_t i : batch) {
       CLAW_TRY_ASSIGN(const Reply reply, connection.receive(deadline));
-      Message message = blank(m);
       if (reply.root().is_error()) failed = to_error(reply.root().text(), "XRANGE " + queue.queue.name);
-      else if (reply.root().size() == 1) {
-        const Reply::View pairs = reply.root().first().first().next();
-        Reply::View name = pairs.first();
-        for (std::size_t f = 0; f + 1 < pairs.size(); f += 2) {
-          const Reply::View value = name.next();
-          message.fields.push_back({std::string(name.text()), std::string(value.text())});
-          name = value.next();
-        }
-      }
-      messages.push_back(std::move(message));
+      else if (reply.root().size() == 1) messages[i].fields = fields_of(reply.root().first().first().next());
     }
     CLAW_TRY(std::move(failed));
   }
@@ -157,8 +164,10 @@ Result<std::vector<Message>> read_list(Connection& connection, const PlannedQueu
 
 }  // namespace
 
-Result<std::vector<Message>> read_messages(Connection& connection, const PlannedQueue& queue, std::span<const PlannedMessage> messages, Deadline deadline) {
-  return queue.type == QueueType::stream ? read_stream(connection, queue, messages, deadline) : read_list(connection, queue, messages, deadline);
+Result<std::vector<Message>> read_messages(Connection& connection, const PlannedQueue& queue, std::span<const PlannedMessage> messages,
+                                           const ContentByKey& known, Deadline deadline) {
+  // An entry of a stream never changes under its id; a list's place may hold other bytes by now.
+  return queue.type == QueueType::stream ? read_stream(connection, queue, messages, known, deadline) : read_list(connection, queue, messages, deadline);
 }
 
 }  // namespace claw::redis

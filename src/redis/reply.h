@@ -48,6 +48,8 @@ class Reply {
   View root() const { return {*this, 0}; }
   // Takes the bytes out for Batch::adopt; the nodes' views stay good because a vector keeps its storage.
   std::vector<char> release_buffer() { return std::move(buffer_); }
+  // Gives an old buffer's storage for the next reply that is received into this one.
+  void reuse_buffer(std::vector<char> buffer) { buffer_ = std::move(buffer); }
 
  private:
   friend class Parser;

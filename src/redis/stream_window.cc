@@ -10,17 +10,67 @@ constexpr const char* kPendingPage = "10000";
 
 MessageKey after(MessageKey key) { return key.low == UINT64_MAX ? MessageKey{key.high + 1, 0} : MessageKey{key.high, key.low + 1}; }
 
+// The pages of a stream's range: the next one is asked for as soon as its first id is known, so that the server works on
+// it while this one is examined. Answers come in order: call() takes an awaited page in before it asks something else.
+class Pages {
+ public:
+  Pages(Connection& connection, std::string key) : connection_(connection), key_(std::move(key)) {}
+
+  void ask(MessageKey from, MessageKey end) {
+    connection_.send({"XRANGE", key_, stream_id(from), stream_id(end), "COUNT", kPage});
+    awaited_ = true;
+  }
+  bool asked() const { return awaited_ || taken_in_; }
+  Status flush(Deadline deadline) { return connection_.flush(deadline); }
+
+  // The page that was asked for, into `reply`, whose buffers are reused.
+  Status take(Reply& reply, Deadline deadline) {
+    CLAW_CHECK(asked());
+    if (!taken_in_) {
+      awaited_ = false;
+      return connection_.receive_into(reply, deadline);
+    }
+    std::swap(reply, ahead_);
+    taken_in_ = false;
+    return {};
+  }
+  Result<Reply> call(Words words, Deadline deadline) {
+    if (awaited_) {
+      awaited_ = false;
+      CLAW_TRY(connection_.receive_into(ahead_, deadline));
+      taken_in_ = true;
+    }
+    return connection_.call(words, deadline);
+  }
+
+  const std::string& key() const { return key_; }
+
+  // A page that was asked for and not taken would answer somebody else's question.
+  ~Pages() {
+    if (!awaited_) return;
+    Reply unread;
+    static_cast<void>(connection_.receive_into(unread, Deadline::in(connection_.clock(), Millis(5'000))).ok());
+  }
+
+ private:
+  Connection& connection_;
+  std::string key_;
+  Reply ahead_;
+  bool awaited_ = false;
+  bool taken_in_ = false;
+};
+
 // One group's pending entries in id order, a page at a time, walked in lockstep with the stream.
 class PendingCursor {
  public:
   PendingCursor(std::string group, MessageKey last_delivered) : group_(std::move(group)), last_delivered_(last_delivered) {}
 
-  Status judge(Connection& connection, std::string_view stream, MessageKey key, Evidence& evidence, Deadline deadline) {
+  Status judge(Pages& pages, MessageKey key, Evidence& evidence, Deadline deadline) {
     if (last_delivered_ < key) {
       ++evidence.waiting;
       return {};
     }
-    CLAW_TRY(seek(connection, stream, key, deadline));
+    CLAW_TRY(seek(pages, key, deadline));
     if (at_ == page_.size() || page_[at_].key != key) {
       ++evidence.passed;
       return {};
@@ -40,19 +90,19 @@ class PendingCursor {
     std::uint64_t idle_ms;
   };
 
-  Status seek(Connection& connection, std::string_view stream, MessageKey key, Deadline deadline) {
+  Status seek(Pages& pages, MessageKey key, Deadline deadline) {
     while (at_ < page_.size() && page_[at_].key < key) ++at_;
     while (at_ == page_.size() && !done_) {
-      CLAW_TRY(load(connection, stream, key, deadline));
+      CLAW_TRY(load(pages, key, deadline));
       while (at_ < page_.size() && page_[at_].key < key) ++at_;
     }
     return {};
   }
 
-  Status load(Connection& connection, std::string_view stream, MessageKey from, Deadline deadline) {
+  Status load(Pages& pages, MessageKey from, Deadline deadline) {
     page_.clear();
     at_ = 0;
-    CLAW_TRY_ASSIGN(const Reply reply, connection.call({"XPENDING", stream, group_, stream_id(from), "+", kPendingPage}, deadline));
+    CLAW_TRY_ASSIGN(const Reply reply, pages.call({"XPENDING", pages.key(), group_, stream_id(from), "+", kPendingPage}, deadline));
     Reply::View entry = reply.root().first();
     for (std::size_t i = 0; i < reply.root().size(); ++i, entry = entry.next()) {
       const Reply::View id = entry.first(), consumer = id.next(), idle = consumer.next(), attempts = idle.next();
@@ -72,7 +122,7 @@ class PendingCursor {
 
 class StreamWindow final : public Window {
  public:
-  StreamWindow(Connection& connection, std::string key) : connection_(connection), key_(std::move(key)) {}
+  StreamWindow(Connection& connection, std::string key) : connection_(connection), key_(key), pages_(connection, std::move(key)) {}
 
   Status open(Deadline deadline) {
     CLAW_TRY_ASSIGN(const Reply last, connection_.call({"XREVRANGE", key_, "+", "-", "COUNT", "1"}, deadline));
@@ -96,44 +146,40 @@ class StreamWindow final : public Window {
   }
 
   Result<bool> next(Batch& page, Deadline deadline) override {
+    reply_.reuse_buffer(page.recycle());
     page.clear();
     if (!more_) return false;
-    if (!asked_) ask();
-    Reply reply;
-    CLAW_TRY(connection_.receive_into(reply, deadline));
-    asked_ = false;
-    if (reply.root().is_error()) return to_error(reply.root().text(), "XRANGE " + key_);
-    CLAW_TRY(fill(reply, page));
-    more_ = page.entries().size() == 5'000 && page.entries().back().key < end_;
-    if (more_) from_ = after(page.entries().back().key);
-    // Evidence needs calls of its own, so it comes before the next page is asked for.
+    if (!pages_.asked()) pages_.ask(from_, end_);
+    CLAW_TRY(pages_.take(reply_, deadline));
+    if (reply_.root().is_error()) return to_error(reply_.root().text(), "XRANGE " + key_);
+    CLAW_TRY(go_on(deadline));
+    CLAW_TRY(fill(page));
     for (Batch::Entry& entry : page.mutable_entries())
-      for (PendingCursor& group : groups_) CLAW_TRY(group.judge(connection_, key_, entry.key, entry.evidence, deadline));
-    if (more_) {  // the server works on the next page while this one is examined
-      ask();
-      CLAW_TRY(connection_.flush(deadline));
-    }
-    page.adopt(reply.release_buffer());
+      for (PendingCursor& group : groups_) CLAW_TRY(group.judge(pages_, entry.key, entry.evidence, deadline));
+    page.adopt(reply_.release_buffer());
     return !page.entries().empty();
   }
 
-  // A page that was asked for and not taken would answer somebody else's question.
-  ~StreamWindow() override {
-    if (!asked_) return;
-    Reply unread;
-    static_cast<void>(connection_.receive_into(unread, Deadline::in(connection_.clock(), Millis(5'000))).ok());
-  }
-
  private:
-  void ask() {
-    connection_.send({"XRANGE", key_, stream_id(from_), stream_id(end_), "COUNT", kPage});
-    asked_ = true;
+  // Asks for the page after this one.
+  Status go_on(Deadline deadline) {
+    const std::size_t count = reply_.root().size();
+    more_ = count == 5'000;
+    if (!more_) return {};
+    Reply::View last = reply_.root().first();
+    for (std::size_t i = 1; i < count; ++i) last = last.next();
+    CLAW_TRY_ASSIGN(const MessageKey key, parse_stream_id(last.first().text()));
+    more_ = key < end_;
+    if (!more_) return {};
+    from_ = after(key);
+    pages_.ask(from_, end_);
+    return pages_.flush(deadline);
   }
 
-  Status fill(const Reply& reply, Batch& page) {
+  Status fill(Batch& page) {
     std::vector<Field> fields;
-    Reply::View entry = reply.root().first();
-    for (std::size_t i = 0; i < reply.root().size(); ++i, entry = entry.next()) {
+    Reply::View entry = reply_.root().first();
+    for (std::size_t i = 0; i < reply_.root().size(); ++i, entry = entry.next()) {
       CLAW_TRY_ASSIGN(const MessageKey key, parse_stream_id(entry.first().text()));
       const Reply::View pairs = entry.first().next();
       fields.clear();
@@ -150,11 +196,12 @@ class StreamWindow final : public Window {
 
   Connection& connection_;
   std::string key_;
+  Pages pages_;
+  Reply reply_;
   std::vector<PendingCursor> groups_;
   MessageKey from_;
   MessageKey end_;
   bool more_ = false;
-  bool asked_ = false;
 };
 
 }  // namespace

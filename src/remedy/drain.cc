@@ -47,7 +47,10 @@ Result<std::vector<Message>> snapshot_queue(const Plan& plan, std::size_t q, Led
     CLAW_TRY_ASSIGN(messages, around.vault.read(ledger.execution_id(), queue.queue));
   } else {
     CLAW_TRY_ASSIGN(Broker * broker, around.broker(queue.queue.broker));
-    CLAW_TRY_ASSIGN(messages, broker->read(queue, queue.messages, deadline_of(around)));
+    static const ContentByKey nothing;
+    const auto kept = around.kept == nullptr ? KeptContent::const_iterator() : around.kept->find(queue.queue);
+    const ContentByKey& known = around.kept == nullptr || kept == around.kept->end() ? nothing : kept->second;
+    CLAW_TRY_ASSIGN(messages, broker->read(queue, queue.messages, known, deadline_of(around)));
   }
   if (messages.size() != queue.messages.size())
     return make_error(Code::corrupt, "snapshot " + queue.queue.text(), fmt::format("{} messages came back for {} that were asked for", messages.size(), queue.messages.size()));

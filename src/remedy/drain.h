@@ -41,6 +41,7 @@ struct Surroundings {
   std::function<bool()> brake_on;                                  // asked before every broker call
   std::function<void(std::string_view step)> after_journal = {};
   std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};
+  const KeptContent* kept = nullptr;  // what the scan just before read of the planned messages; null: nothing
   Millis call_timeout{30'000};
 };
 
