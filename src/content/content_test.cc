@@ -37,6 +37,31 @@ TEST(Inspector, says_where_in_nested_places) {
   EXPECT_EQ(inspect(R"({"metadata":"{\"id\": 5,}"})")->path, "metadata#json.id");
 }
 
+TEST(Inspector, a_key_is_a_key_whatever_characters_it_has) {
+  EXPECT_EQ(inspect(R"({"a":1,"soap:id": x})")->path, "soap:id");
+  EXPECT_EQ(inspect(R"({"a":1,"b{c}[d],e": x})")->path, "b{c}[d],e");
+  EXPECT_EQ(inspect(R"({"a":1,"amount" 5})")->path, "amount");
+  EXPECT_EQ(inspect(R"({"a":1,"tail","amount":5})")->path, "a");
+}
+
+TEST(Inspector, blames_the_container_that_is_cut_off) {
+  EXPECT_EQ(inspect(R"({"v":1,"transaction_id":{"id":"x")")->path, "transaction_id");
+  EXPECT_EQ(inspect(R"({"v":1,"transaction_id":["x",)")->path, "transaction_id[]");
+  EXPECT_EQ(inspect(R"({"v":1,"w":2)")->path, "");
+}
+
+TEST(Inspector, a_byte_order_mark_is_a_fact_of_its_own) {
+  EXPECT_EQ(inspect("\xef\xbb\xbf{\"a\":1}")->kind, "json_bom");
+  EXPECT_FALSE(inspect("\xef\xbb\xbfplain text"));
+}
+
+TEST(Inspector, a_nested_defect_brings_the_text_its_offset_refers_to) {
+  const auto defect = inspect(R"({"metadata":"{\"id\": 5,}"})");
+  ASSERT_TRUE(defect);
+  EXPECT_EQ(defect->inner, R"({"id": 5,})");
+  EXPECT_EQ(defect->inner[defect->offset], '}');
+}
+
 TEST(Inspector, leaves_valid_and_foreign_bodies_alone) {
   for (const char* body : {"{}", "[]", R"({"a":[1,2.5e-3,null,true,"é\u00e9"]})", "plain text", "", "[draft] is not JSON? it begins so", R"({"note":"[draft] hello"})"}) {
     if (std::string_view(body).starts_with("[d")) continue;  // looks like JSON and is not: a defect, harmless without failures

@@ -21,7 +21,10 @@ namespace {
 
 constexpr int kMaxNesting = 4;
 
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+
 bool looks_like_json(std::string_view value) {
+  if (value.starts_with(kByteOrderMark)) value.remove_prefix(kByteOrderMark.size());
   const std::size_t first = value.find_first_not_of(" \t\r\n");
   return first != std::string_view::npos && (value[first] == '{' || value[first] == '[');
 }
@@ -46,7 +49,10 @@ std::optional<Defect> walk_strings(simdjson::dom::element element, const std::st
 
 std::optional<Defect> nested(std::string_view text, const std::string& path, int nesting) {
   if (nesting >= kMaxNesting || !embeds_json(text)) return std::nullopt;
-  if (std::optional<Defect> defect = defect_of(walk_json(text), path + "#json")) return defect;
+  if (std::optional<Defect> defect = defect_of(walk_json(text), path + "#json")) {
+    defect->inner = text;
+    return defect;
+  }
   if (!may_embed_json(text)) return std::nullopt;
   simdjson::dom::parser parser;
   simdjson::dom::element inner;
@@ -76,7 +82,7 @@ Inspector::Inspector() : parser_(std::make_unique<Parser>()) { CLAW_CHECK(parser
 Inspector::~Inspector() = default;
 
 std::optional<Defect> Inspector::inspect_value(std::string_view value) {
-  if (value.size() > Parser::kLargestTree) return defect_of(walk_json(value), "");
+  if (value.size() > Parser::kLargestTree || value.starts_with(kByteOrderMark)) return defect_of(walk_json(value), "");
   simdjson::dom::element root;
   const auto problem = parser_->parser.parse(reinterpret_cast<const std::uint8_t*>(value.data()), value.size(), false).get(root);
   if (problem != simdjson::SUCCESS) return defect_of(walk_json(value), "");

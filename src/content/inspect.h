@@ -15,7 +15,8 @@ struct Defect {
   std::string kind;  // as in strict_json.h
   std::string path;  // "transaction_id", "metadata#json.id" for JSON inside a string, "" = the whole body
   std::string what;  // "string not closed"
-  std::uint64_t offset = 0;
+  std::uint64_t offset = 0;  // into `inner`, or into the field's value when `inner` is empty
+  std::string inner;         // JSON inside a string: that string's text, unescaped
   std::size_t field = 0;
 };
 

@@ -72,7 +72,7 @@ class Walker {
   bool step() {
     Level& level = levels_.back();
     skip_space();
-    if (end()) return malformed(level.object ? "object not closed" : "array not closed");
+    if (end()) return not_closed();
     if (peek() == (level.object ? '}' : ']')) {
       ++at_;
       levels_.pop_back();
@@ -89,24 +89,27 @@ class Walker {
     return value();
   }
 
+  // What stands where a key should is a key when a colon or a value follows it; otherwise it is the tail of the value
+  // before it, which is to blame.
   bool member_key() {
-    if (end()) return malformed("object not closed");
+    if (end()) return not_closed();
     if (peek() != '"') return malformed("expected a key");
     const std::size_t start = at_ + 1;
-    const std::string before = levels_.back().key;
-    levels_.back().key = std::string(text_.substr(start, std::min(kMaxKeyShown, text_.substr(start).find('"'))));
-    const bool odd_key = levels_.back().key.find_first_of("{}[]:,\\\n") != std::string::npos;
-    if (odd_key) levels_.back().key = before;  // what stands where a key should is the tail of a broken value
     if (!string()) return false;
-    if (!odd_key) levels_.back().key = std::string(text_.substr(start, std::min(kMaxKeyShown, at_ - 1 - start)));
+    std::string key(text_.substr(start, std::min(kMaxKeyShown, at_ - 1 - start)));
     skip_space();
-    if (peek() != ':' || end()) {
-      if (!before.empty() && !end()) levels_.back().key = before;  // no colon: not a key, so the value before it is broken
-      return malformed("expected a colon");
-    }
+    if (end() || peek() == ':' || starts_value(peek()) || levels_.back().key.empty()) levels_.back().key = std::move(key);
+    if (end() || peek() != ':') return malformed("expected a colon");
     ++at_;
     skip_space();
     return true;
+  }
+  static bool starts_value(char c) { return c == '"' || c == '{' || c == '[' || c == '-' || is_word(c); }
+
+  // The whole container is cut off, not the member that happened to be its last.
+  bool not_closed() {
+    levels_.back().key.clear();
+    return malformed(levels_.back().object ? "object not closed" : "array not closed");
   }
 
   bool value() {

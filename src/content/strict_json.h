@@ -17,7 +17,8 @@ struct JsonError {
 
 inline constexpr std::size_t kMaxJsonDepth = 64;
 
-// The first error, attributed to the member whose key or value was being read, or was read last.
+// The first error, attributed to the member whose value was being read or came just before; a container that is cut off
+// between members is blamed itself.
 JsonError walk_json(std::string_view text);
 
 }  // namespace claw::content

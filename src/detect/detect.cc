@@ -166,7 +166,7 @@ PageTally examine(const Batch& page, std::uint32_t queue, content::Inspector& in
     with.counts.add(one);
     with.whats.insert(defect->what);
     if (evidence_only) continue;
-    if (with.excerpt.empty()) with.excerpt = redacted(fields[defect->field].value, defect->offset);
+    if (with.excerpt.empty()) with.excerpt = redacted(defect->inner.empty() ? fields[defect->field].value : std::string_view(defect->inner), defect->offset);
     // A message of one nameless body has no id of its own (a list's): its content is read again in its place anyway.
     if (!fields.front().name.empty()) tally.kept.emplace(std::pair(queue, entry.key), owned(fields));
     with.members.push_back({.key = entry.key, .digest = digest_of(fields), .queue = queue, .attempts = entry.evidence.attempts});
