@@ -4,6 +4,16 @@
 #include <openssl/hmac.h>
 
 namespace claw {
+namespace {
+
+// Fetched once: OpenSSL 3 looks an algorithm up anew, under locks, for every hash made with EVP_sha256().
+const EVP_MD* sha256_method() {
+  static const EVP_MD* const method = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  CLAW_CHECK(method != nullptr);
+  return method;
+}
+
+}  // namespace
 
 struct Sha256::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
@@ -12,7 +22,7 @@ struct Sha256::State {
 
 Sha256::Sha256() : state_(std::make_unique<State>()) {
   CLAW_CHECK(state_->context != nullptr);
-  CLAW_CHECK(EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr) == 1);
+  CLAW_CHECK(EVP_DigestInit_ex(state_->context, sha256_method(), nullptr) == 1);
 }
 Sha256::~Sha256() = default;
 

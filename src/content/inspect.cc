@@ -34,9 +34,14 @@ bool embeds_json(std::string_view text) {
   return text.starts_with("{\"") || text == "{}" || text.starts_with("[{\"");
 }
 
-// A quote inside a string is escaped, so a body without a backslash embeds nothing: one memchr settles most bodies.
+// A quote inside a string is escaped, so what embeds an object has "{\" or "[{\" in its bytes: most bodies have no
+// backslash at all, and one memchr settles them.
 bool may_embed_json(std::string_view raw) {
-  return raw.find('\\') != std::string_view::npos && (raw.find("\"{\\\"") != std::string_view::npos || raw.find("\"[{\\\"") != std::string_view::npos);
+  for (std::size_t at = raw.find('\\'); at != std::string_view::npos; at = raw.find('\\', at + 1)) {
+    if (at < 2 || raw[at - 1] != '{' || at + 1 == raw.size() || raw[at + 1] != '"') continue;
+    if (raw[at - 2] == '"' || (at >= 3 && raw[at - 2] == '[' && raw[at - 3] == '"')) return true;
+  }
+  return false;
 }
 
 std::optional<Defect> defect_of(JsonError error, const std::string& prefix) {
@@ -45,11 +50,32 @@ std::optional<Defect> defect_of(JsonError error, const std::string& prefix) {
   return Defect{.kind = std::move(error.kind), .path = std::move(path), .what = std::move(error.what), .offset = error.offset};
 }
 
-std::optional<Defect> walk_strings(simdjson::dom::element element, const std::string& path, int nesting);
+// The way to a place, from the innermost out; spelt only when there is something to tell of it.
+struct Trail {
+  enum class Step { root, member, element, inside };
+  const Trail* outer = nullptr;
+  Step step = Step::root;
+  std::string_view key = {};
 
-std::optional<Defect> nested(std::string_view text, const std::string& path, int nesting) {
+  std::string text() const {
+    std::string path = outer == nullptr ? std::string() : outer->text();
+    switch (step) {
+      case Step::root: break;
+      case Step::member: path.append(path.empty() ? "" : ".").append(key); break;
+      case Step::element: path += "[]"; break;
+      case Step::inside: path += "#json"; break;
+    }
+    return path;
+  }
+};
+
+std::optional<Defect> walk_strings(simdjson::dom::element element, const Trail& trail, int nesting);
+
+std::optional<Defect> nested(std::string_view text, const Trail& trail, int nesting) {
   if (nesting >= kMaxNesting || !embeds_json(text)) return std::nullopt;
-  if (std::optional<Defect> defect = defect_of(walk_json(text), path + "#json")) {
+  const Trail inside{.outer = &trail, .step = Trail::Step::inside};
+  if (JsonError error = walk_json(text); !error.kind.empty()) {
+    std::optional<Defect> defect = defect_of(std::move(error), inside.text());
     defect->inner = text;
     return defect;
   }
@@ -57,20 +83,20 @@ std::optional<Defect> nested(std::string_view text, const std::string& path, int
   simdjson::dom::parser parser;
   simdjson::dom::element inner;
   if (parser.parse(text.data(), text.size()).get(inner) != simdjson::SUCCESS) return std::nullopt;
-  return walk_strings(inner, path + "#json", nesting + 1);
+  return walk_strings(inner, inside, nesting + 1);
 }
 
 // Depth is bounded by kMaxJsonDepth: deeper documents were refused before there was a tree.
-std::optional<Defect> walk_strings(simdjson::dom::element element, const std::string& path, int nesting) {
+std::optional<Defect> walk_strings(simdjson::dom::element element, const Trail& trail, int nesting) {
   switch (element.type()) {
-    case simdjson::dom::element_type::STRING: return nested(element.get_string().value_unsafe(), path, nesting);
+    case simdjson::dom::element_type::STRING: return nested(element.get_string().value_unsafe(), trail, nesting);
     case simdjson::dom::element_type::OBJECT:
       for (const auto& [key, child] : simdjson::dom::object(element.get_object().value_unsafe()))
-        if (auto defect = walk_strings(child, path.empty() ? std::string(key) : path + "." + std::string(key), nesting)) return defect;
+        if (auto defect = walk_strings(child, {.outer = &trail, .step = Trail::Step::member, .key = key}, nesting)) return defect;
       return std::nullopt;
     case simdjson::dom::element_type::ARRAY:
       for (const simdjson::dom::element child : simdjson::dom::array(element.get_array().value_unsafe()))
-        if (auto defect = walk_strings(child, path + "[]", nesting)) return defect;
+        if (auto defect = walk_strings(child, {.outer = &trail, .step = Trail::Step::element}, nesting)) return defect;
       return std::nullopt;
     default: return std::nullopt;
   }
@@ -87,7 +113,7 @@ std::optional<Defect> Inspector::inspect_value(std::string_view value) {
   const auto problem = parser_->parser.parse(reinterpret_cast<const std::uint8_t*>(value.data()), value.size(), false).get(root);
   if (problem != simdjson::SUCCESS) return defect_of(walk_json(value), "");
   if (!may_embed_json(value)) return std::nullopt;
-  return walk_strings(root, "", 0);
+  return walk_strings(root, {}, 0);
 }
 
 std::optional<Defect> Inspector::inspect(std::span<const Field> fields) {

@@ -43,13 +43,12 @@ std::vector<OwnedField> owned(std::span<const Field> fields) {
   return copy;
 }
 
-std::uint64_t digest_of(std::span<const Field> fields) {
-  Message message;
-  message.fields = owned(fields);
-  const std::string digest = message.content_digest();
-  std::uint64_t first = 0;
-  for (std::size_t i = 0; i < 8; ++i) first = first << 8 | static_cast<std::uint8_t>(digest[i]);
-  return first;
+// Of a message that is one nameless body (a list's): it has no id that would tell its place.
+Neighbours neighbours_of(const Batch& page, std::size_t index) {
+  const std::span<const Batch::Entry> entries = page.entries();
+  if (!page.fields(entries[index]).front().name.empty()) return {};
+  const auto at = [&](std::size_t i) { return (entries[i].key.high & kEvidenceOnly) != 0 ? 0 : short_digest(page.fields(entries[i])); };
+  return {.before = index == 0 ? 0 : at(index - 1), .after = index + 1 == entries.size() ? 0 : at(index + 1)};
 }
 
 // Shape without content: letters become x, digits 9; the offending place stands between « and ».
@@ -149,7 +148,8 @@ void Counts::add(const Counts& other) {
 
 PageTally examine(const Batch& page, std::uint32_t queue, content::Inspector& inspector) {
   PageTally tally;
-  for (const Batch::Entry& entry : page.entries()) {
+  for (std::size_t i = 0; i < page.entries().size(); ++i) {
+    const Batch::Entry& entry = page.entries()[i];
     const std::span<const Field> fields = page.fields(entry);
     std::uint64_t bytes = 0;
     for (const Field& field : fields) bytes += field.value.size();
@@ -167,9 +167,8 @@ PageTally examine(const Batch& page, std::uint32_t queue, content::Inspector& in
     with.whats.insert(defect->what);
     if (evidence_only) continue;
     if (with.excerpt.empty()) with.excerpt = redacted(defect->inner.empty() ? fields[defect->field].value : std::string_view(defect->inner), defect->offset);
-    // A message of one nameless body has no id of its own (a list's): its content is read again in its place anyway.
-    if (!fields.front().name.empty()) tally.kept.emplace(std::pair(queue, entry.key), owned(fields));
-    with.members.push_back({.key = entry.key, .digest = digest_of(fields), .queue = queue, .attempts = entry.evidence.attempts});
+    tally.kept.emplace(std::pair(queue, entry.key), SeenContent{owned(fields), neighbours_of(page, i)});
+    with.members.push_back({.key = entry.key, .digest = short_digest(fields), .queue = queue, .attempts = entry.evidence.attempts});
   }
   return tally;
 }
@@ -189,18 +188,18 @@ void Tally::add(PageTally&& page) {
     sum.members.insert(sum.members.end(), more.members.begin(), more.members.begin() + static_cast<std::ptrdiff_t>(taken));
     members_ += taken;
   }
-  for (auto& [place, fields] : page.kept) {
+  for (auto& [place, content] : page.kept) {
     std::size_t bytes = 0;
-    for (const OwnedField& field : fields) bytes += field.name.size() + field.value.size();
+    for (const OwnedField& field : content.fields) bytes += field.name.size() + field.value.size();
     if (kept_bytes_ + bytes > kMostKeptBytes) break;
     kept_bytes_ += bytes;
-    total_.kept.emplace_hint(total_.kept.end(), place, std::move(fields));
+    total_.kept.emplace_hint(total_.kept.end(), place, std::move(content));
   }
 }
 
 KeptContent Tally::take_kept(const std::vector<QueueView>& queues) {
   KeptContent kept;
-  for (auto& [place, fields] : total_.kept) kept[queues.at(place.first).id].emplace(place.second, std::move(fields));
+  for (auto& [place, content] : total_.kept) kept[queues.at(place.first).id].emplace(place.second, std::move(content));
   total_.kept.clear();
   return kept;
 }

@@ -56,7 +56,7 @@ struct SignatureTally {
 struct PageTally {
   Counts without;
   std::map<std::pair<std::string, std::string>, SignatureTally> with;  // (kind, path)
-  std::map<std::pair<std::uint32_t, MessageKey>, std::vector<OwnedField>> kept;  // content of members, by (queue, key)
+  std::map<std::pair<std::uint32_t, MessageKey>, SeenContent> kept;  // content of members, by (queue, key)
 };
 
 // Pure; thread-safe as long as each thread has its own inspector. `queue` is the index of the page's queue.

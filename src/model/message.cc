@@ -31,7 +31,7 @@ std::vector<char> Batch::recycle() {
   return buffer;
 }
 
-std::string Message::content_digest() const {
+std::string content_digest(std::span<const Field> fields) {
   Sha256 hash;
   const auto piece = [&hash](std::string_view bytes) {
     std::uint64_t size = bytes.size();
@@ -43,11 +43,25 @@ std::string Message::content_digest() const {
     hash.update({prefix, sizeof prefix});
     hash.update(bytes);
   };
-  for (const OwnedField& field : fields) {
+  for (const Field& field : fields) {
     piece(field.name);
     piece(field.value);
   }
   return std::string(view(hash.finish()));
+}
+
+std::uint64_t short_digest(std::span<const Field> fields) {
+  const std::string digest = content_digest(fields);
+  std::uint64_t first = 0;
+  for (std::size_t i = 0; i < 8; ++i) first = first << 8 | static_cast<std::uint8_t>(digest[i]);
+  return first;
+}
+
+std::string Message::content_digest() const {
+  std::vector<Field> views;
+  views.reserve(fields.size());
+  for (const OwnedField& field : fields) views.push_back({field.name, field.value});
+  return claw::content_digest(views);
 }
 
 }  // namespace claw

@@ -89,17 +89,33 @@ struct GroupState {
   bool operator==(const GroupState&) const = default;
 };
 
+// SHA-256 over fields in order, each length-prefixed: equal exactly when the content is byte-equal. 32 raw bytes.
+std::string content_digest(std::span<const Field> fields);
+// Its first 8 bytes, big-endian: what names a neighbour or a message without an id of its own.
+std::uint64_t short_digest(std::span<const Field> fields);
+
+// What stood next to a message of a list when it was seen, as short digests; 0: nothing, or not known.
+struct Neighbours {
+  std::uint64_t before = 0;
+  std::uint64_t after = 0;
+  bool operator==(const Neighbours&) const = default;
+};
+
 // Content that a look already read, by key: what is not in here is read again.
-using ContentByKey = std::map<MessageKey, std::vector<OwnedField>>;
+struct SeenContent {
+  std::vector<OwnedField> fields;
+  Neighbours neighbours;
+};
+using ContentByKey = std::map<MessageKey, SeenContent>;
 
 struct Message {
   std::string id;  // native id as the broker's users write it: "1700000000000-0", "list:1234"
   MessageKey key;
   std::vector<OwnedField> fields;
   std::vector<GroupState> groups;
+  Neighbours neighbours = {};
 
-  // SHA-256 over fields in order, each length-prefixed: equal exactly when the content is byte-equal.
-  std::string content_digest() const;  // 32 raw bytes
+  std::string content_digest() const;
 };
 
 }  // namespace claw

@@ -3,7 +3,7 @@
 namespace claw::redis {
 namespace {
 
-constexpr std::int64_t kPage = 4'000;
+constexpr std::int64_t kPage = 2'000;
 constexpr std::int64_t kInFlight = 4;
 
 // One list from its head, in pages with several in flight. Entries pushed or popped meanwhile shift the indexes by a

@@ -28,13 +28,6 @@ std::span<char> Parser::room(std::size_t wanted) {
   return {buffer_.data() + used_, buffer_.size() - used_ - Batch::kPadding};
 }
 
-Result<std::int64_t> Parser::number(std::string_view line) const {
-  std::int64_t value = 0;
-  const auto [end, problem] = std::from_chars(line.data(), line.data() + line.size(), value);
-  if (problem != std::errc() || end != line.data() + line.size() || line.empty()) return not_resp("expected a number");
-  return value;
-}
-
 void Parser::close_finished() {
   while (!open_.empty() && open_.back().left == 0) {
     nodes_[open_.back().node].next = static_cast<std::uint32_t>(nodes_.size());
@@ -43,53 +36,69 @@ void Parser::close_finished() {
   }
 }
 
+// Finds the end of the head that begins at `from`: a type's letter and, mostly, a number of a few digits.
+Result<bool> Parser::head(std::size_t from, Head& out) const {
+  const char* at = buffer_.data() + from + 1;
+  const char* const end = buffer_.data() + used_;
+  std::int64_t value = 0;
+  const char* digit = at;
+  for (; digit < end && digit - at < 18 && *digit >= '0' && *digit <= '9'; ++digit) value = value * 10 + (*digit - '0');
+  if (digit > at && end - digit >= 2 && digit[0] == '\r' && digit[1] == '\n') {
+    out = {.line = {at, static_cast<std::size_t>(digit - at)}, .number = value, .is_number = true, .after = static_cast<std::size_t>(digit + 2 - buffer_.data())};
+    return true;
+  }
+  const auto* newline = static_cast<const char*>(std::memchr(at - 1, '\n', static_cast<std::size_t>(end - at) + 1));
+  if (newline == nullptr) {
+    if (used_ - from > 64 * 1024) return not_resp("a line longer than 64 KiB");
+    return false;
+  }
+  if (newline - at < 1 || newline[-1] != '\r') return not_resp("expected CRLF");
+  out = {.line = {at, static_cast<std::size_t>(newline - at) - 1}, .number = 0, .is_number = false, .after = static_cast<std::size_t>(newline + 1 - buffer_.data())};
+  const auto [last, problem] = std::from_chars(out.line.data(), out.line.data() + out.line.size(), out.number);
+  out.is_number = problem == std::errc() && last == out.line.data() + out.line.size() && !out.line.empty();
+  return true;
+}
+
 // Understands one value's head and, for a bulk, its body. False: the bytes are not all there.
 Result<bool> Parser::one_value() {
   if (at_ == used_) return false;
-  const char* start = buffer_.data() + at_;
-  const auto* end = static_cast<const char*>(std::memchr(start, '\n', used_ - at_));
-  if (end == nullptr) {
-    if (used_ - at_ > 64 * 1024) return not_resp("a line longer than 64 KiB");
-    return false;
-  }
-  if (end - start < 2 || end[-1] != '\r') return not_resp("expected CRLF");
-  const std::string_view line(start + 1, static_cast<std::size_t>(end - start) - 2);
-  const std::size_t body = at_ + static_cast<std::size_t>(end - start) + 1;
+  Head head;
+  CLAW_TRY_ASSIGN(const bool whole, this->head(at_, head));
+  if (!whole) return false;
+  const char type = buffer_[at_];
+  if ((type == ':' || type == '$' || type == '*') && !head.is_number) return not_resp("expected a number");
   Reply::Node node;
-  const auto text = [&](Reply::Type type, std::size_t from, std::size_t size) {
-    node.type = type;
-    node.data = reinterpret_cast<const char*>(from - begin_);  // an offset until the reply is whole
-    node.size = size;
+  const auto text = [&](Reply::Type kind, std::size_t from, std::size_t size) {
+    node.type = kind;
+    node.data = reinterpret_cast<const char*>(from - begin_ + 1);  // an offset from 1 until the reply is whole
+    node.number = static_cast<std::int64_t>(size);
   };
-  std::size_t after = body;
-  switch (*start) {
-    case '+': text(Reply::Type::simple, at_ + 1, line.size()); break;
-    case '-': text(Reply::Type::error, at_ + 1, line.size()); break;
-    case ':': {
-      CLAW_TRY_ASSIGN(node.integer, number(line));
+  std::size_t after = head.after;
+  switch (type) {
+    case '+': text(Reply::Type::simple, at_ + 1, head.line.size()); break;
+    case '-': text(Reply::Type::error, at_ + 1, head.line.size()); break;
+    case ':':
+      node.number = head.number;
       node.type = Reply::Type::integer;
       break;
-    }
     case '$': {
-      CLAW_TRY_ASSIGN(const std::int64_t size, number(line));
-      if (size == -1) break;
-      if (size < 0 || size > kMaxBulk) return not_resp("a bulk string beyond 600 MiB");
-      const auto length = static_cast<std::size_t>(size);
-      if (used_ - body < length + 2) return false;
-      if (buffer_[body + length] != '\r' || buffer_[body + length + 1] != '\n') return not_resp("expected CRLF after a bulk string");
-      text(Reply::Type::bulk, body, length);
-      after = body + length + 2;
+      if (head.number == -1) break;
+      if (head.number < 0 || head.number > kMaxBulk) return not_resp("a bulk string beyond 600 MiB");
+      const auto length = static_cast<std::size_t>(head.number);
+      if (used_ - after < length + 2) return false;
+      if (buffer_[after + length] != '\r' || buffer_[after + length + 1] != '\n') return not_resp("expected CRLF after a bulk string");
+      text(Reply::Type::bulk, after, length);
+      after += length + 2;
       break;
     }
     case '*': {
-      CLAW_TRY_ASSIGN(const std::int64_t count, number(line));
-      if (count == -1) break;
-      if (count < 0 || count > kMaxElements) return not_resp("an array of too many elements");
+      if (head.number == -1) break;
+      if (head.number < 0 || head.number > kMaxElements) return not_resp("an array of too many elements");
       if (open_.size() >= kMaxDepth) return not_resp("arrays nested too deep");
       node.type = Reply::Type::array;
-      node.integer = count;
+      node.number = head.number;
       nodes_.push_back(node);
-      open_.push_back({static_cast<std::uint32_t>(nodes_.size() - 1), count});
+      open_.push_back({static_cast<std::uint32_t>(nodes_.size() - 1), head.number});
       at_ = after;
       return true;
     }
@@ -119,10 +128,9 @@ Result<bool> Parser::next(Reply& reply) {
   const std::size_t left = used_ - at_;
   if (rest.size() < left + Batch::kPadding) rest.resize(left + Batch::kPadding);
   std::memcpy(rest.data(), buffer_.data() + at_, left);
-  const char* base = buffer_.data() + begin_;
+  const char* base = buffer_.data() + begin_ - 1;
   for (Reply::Node& node : nodes_)
-    if (node.type == Reply::Type::simple || node.type == Reply::Type::error || node.type == Reply::Type::bulk)
-      node.data = base + reinterpret_cast<std::uintptr_t>(node.data);
+    if (node.data != nullptr) node.data = base + reinterpret_cast<std::uintptr_t>(node.data);
   reply.nodes_.swap(nodes_);
   nodes_.clear();
   reply.buffer_ = std::move(buffer_);

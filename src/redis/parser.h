@@ -30,10 +30,16 @@ class Parser {
     std::uint32_t node;
     std::int64_t left;
   };
-  // A node whose text is an offset from begin_ until the reply is whole (the buffer may move until then).
+  struct Head {  // a value's first line, without its type's letter
+    std::string_view line;
+    std::int64_t number = 0;
+    bool is_number = false;
+    std::size_t after = 0;  // where the next line starts
+  };
+  // A node's text is an offset from begin_ until the reply is whole (the buffer may move until then).
+  Result<bool> head(std::size_t from, Head& out) const;
   Result<bool> advance();
   Result<bool> one_value();
-  Result<std::int64_t> number(std::string_view line) const;
   void close_finished();
 
   std::vector<char> buffer_;

@@ -87,7 +87,7 @@ Result<std::vector<Message>> read_stream(Connection& connection, const PlannedQu
   messages.reserve(planned.size());
   for (const PlannedMessage& m : planned) {
     messages.push_back(blank(m));
-    if (const auto content = known.find(m.key); content != known.end()) messages.back().fields = content->second;
+    if (const auto content = known.find(m.key); content != known.end()) messages.back().fields = content->second.fields;
     else unknown.push_back(messages.size() - 1);
   }
   for (std::size_t first = 0; first < unknown.size(); first += kBatch) {
@@ -129,31 +129,65 @@ Result<bool> search_near(Connection& connection, const std::string& key, std::in
   return false;
 }
 
-// A list that moved since the scan has other bytes at the index: what does not have the planned digest is searched for
-// nearby, counted from both ends, and is gone when it is not there. Never is a message taken for another.
-Result<std::vector<Message>> read_list(Connection& connection, const PlannedQueue& queue, std::span<const PlannedMessage> planned, Deadline deadline) {
+// The entries around one place, taken as its content and its neighbours.
+void take_place(Message& message, Reply::View entries, bool at_head) {
+  const auto digest = [](Reply::View value) {
+    const Field field{"", value.text()};
+    return short_digest(std::span(&field, 1));
+  };
+  Reply::View value = entries.first();
+  std::size_t left = entries.size();
+  if (!at_head && left > 0) {
+    message.neighbours.before = digest(value);
+    value = value.next();
+    --left;
+  }
+  if (left == 0) return;
+  message.fields.push_back({"", std::string(value.text())});
+  if (left > 1) message.neighbours.after = digest(value.next());
+}
+
+// What the scan kept is taken as it is when it has the planned digest: the removal compares the bytes in their place. A list
+// that moved since the scan has other bytes at the index: what does not have the planned digest is searched for nearby,
+// counted from both ends, and is gone when it is not there. Never is a message taken for another.
+Result<std::vector<Message>> read_list(Connection& connection, const PlannedQueue& queue, std::span<const PlannedMessage> planned, const ContentByKey& known, Deadline deadline) {
   const std::string& key = queue.queue.name;
   CLAW_TRY_ASSIGN(const Reply length, connection.call({"LLEN", key}, deadline));
   std::vector<Message> messages;
+  std::vector<std::size_t> unknown;
   messages.reserve(planned.size());
-  for (std::size_t first = 0; first < planned.size(); first += kBatch) {
-    const auto batch = planned.subspan(first, std::min(kBatch, planned.size() - first));
-    for (const PlannedMessage& m : batch) connection.send({"LINDEX", key, std::to_string(m.key.high)});
+  for (const PlannedMessage& m : planned) {
+    messages.push_back(blank(m));
+    Message& message = messages.back();
+    if (const auto content = known.find(m.key); content != known.end()) {
+      message.fields = content->second.fields;
+      message.neighbours = content->second.neighbours;
+    }
+    if (message.fields.size() != 1 || !is_it(message, digest_of(m.id))) {
+      message.fields.clear();
+      unknown.push_back(messages.size() - 1);
+    }
+  }
+  for (std::size_t first = 0; first < unknown.size(); first += kBatch) {
+    const auto batch = std::span(unknown).subspan(first, std::min(kBatch, unknown.size() - first));
+    for (const std::size_t i : batch) {
+      const std::uint64_t index = planned[i].key.high;
+      connection.send({"LRANGE", key, std::to_string(index == 0 ? 0 : index - 1), std::to_string(index + 1)});
+    }
     Status failed;
-    for (const PlannedMessage& m : batch) {
+    for (const std::size_t i : batch) {
       CLAW_TRY_ASSIGN(const Reply reply, connection.receive(deadline));
-      Message message = blank(m);
-      if (reply.root().is_error()) failed = to_error(reply.root().text(), "LINDEX " + key);
-      else if (!reply.root().is_nil()) message.fields.push_back({"", std::string(reply.root().text())});
-      messages.push_back(std::move(message));
+      if (reply.root().is_error()) failed = to_error(reply.root().text(), "LRANGE " + key);
+      else take_place(messages[i], reply.root(), planned[i].key.high == 0);
     }
     CLAW_TRY(std::move(failed));
   }
-  for (std::size_t i = 0; i < messages.size(); ++i) {
+  for (const std::size_t i : unknown) {
     Message& message = messages[i];
     const std::string digest = digest_of(planned[i].id);
     if (!message.fields.empty() && is_it(message, digest)) continue;
     message.fields.clear();
+    message.neighbours = {};
     CLAW_TRY_ASSIGN(const bool near_head, search_near(connection, key, static_cast<std::int64_t>(planned[i].key.high), digest, message, deadline));
     if (near_head) continue;
     const std::int64_t from_tail = length.root().integer() - 1 - static_cast<std::int64_t>(planned[i].key.low);
@@ -167,7 +201,7 @@ Result<std::vector<Message>> read_list(Connection& connection, const PlannedQueu
 Result<std::vector<Message>> read_messages(Connection& connection, const PlannedQueue& queue, std::span<const PlannedMessage> messages,
                                            const ContentByKey& known, Deadline deadline) {
   // An entry of a stream never changes under its id; a list's place may hold other bytes by now.
-  return queue.type == QueueType::stream ? read_stream(connection, queue, messages, known, deadline) : read_list(connection, queue, messages, deadline);
+  return queue.type == QueueType::stream ? read_stream(connection, queue, messages, known, deadline) : read_list(connection, queue, messages, known, deadline);
 }
 
 }  // namespace claw::redis

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "base/digest.h"
@@ -14,66 +15,67 @@ namespace {
 
 constexpr std::size_t kFirstSlice = 100;
 constexpr std::size_t kLargestSlice = 1'000;
-constexpr std::size_t kLargestListSlice = 250;
-constexpr std::chrono::nanoseconds kSweepCost{200};  // LREM walks this long an entry: measured 0.11 to 0.17 us, with room
+constexpr std::size_t kLeastSlice = 10;
+constexpr std::chrono::nanoseconds kSweepCost{120};      // LREM walks this long an entry: measured 0.11 to 0.17 us
+constexpr std::chrono::nanoseconds kSweepCostMost{200};  // the same with room, for what is too deep to be tried
 constexpr std::size_t kSliceBytes = 4u << 20;
 constexpr std::int64_t kSearch = 1'000;  // entries of a list that one script call searches on each side
 
 // Moves stream entries to quarantine. KEYS: stream, quarantine. ARGV: execution, then per entry: number, id, "1" when it
 // was seen pending. The first write is XADD, so that a server without memory refuses before anything is changed.
-// Answers per entry "x" (not there), "g" (acknowledged by all: left alone) or a letter a group: p, w, a.
+// Answers per entry "x" (not there), "g" (acknowledged by all: left alone), "u" (more fields than a script can pass on: left
+// alone) or a letter a group: p, w, a.
 constexpr std::string_view kStreamScript = R"lua(
-local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
-local names, heads = {}, {}
-for i, g in ipairs(groups) do
+local match, concat = string.match, table.concat
+local call = redis.call
+local names, head_ms, head_seq, holds = {}, {}, {}, {}
+for i, g in ipairs(call('XINFO', 'GROUPS', KEYS[1])) do
   for f = 1, #g, 2 do
     if g[f] == 'name' then names[i] = g[f + 1] end
-    if g[f] == 'last-delivered-id' then heads[i] = g[f + 1] end
+    if g[f] == 'pending' then holds[i] = g[f + 1] > 0 end
+    if g[f] == 'last-delivered-id' then head_ms[i], head_seq[i] = match(g[f + 1], '^(%d+)-(%d+)$') end
   end
 end
-local function parts(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-  return ms, seq
-end
-local function less(a, b)
-  if #a ~= #b then return #a < #b end
-  return a < b
-end
-local function after(id, head)
-  local m, s = parts(id)
-  local hm, hs = parts(head)
-  if m ~= hm then return less(hm, m) end
-  return less(hs, s)
+-- Decimal numbers of up to 64 bits as text: the longer is the larger.
+local function larger(a, b)
+  if #a ~= #b then return #a > #b end
+  return a > b
 end
 local out = {}
 for a = 2, #ARGV, 3 do
   local number, id, was_pending = ARGV[a], ARGV[a + 1], ARGV[a + 2]
-  local found = redis.call('XRANGE', KEYS[1], id, id)
+  local found = call('XRANGE', KEYS[1], id, id)
   if #found == 0 then
     out[#out + 1] = 'x'
+  elseif #found[1][2] > 7000 then
+    out[#out + 1] = 'u'
   else
-    local standing, held = {}, false
+    local standing, held, pending = {}, false, false
+    local ms, seq = match(id, '^(%d+)-(%d+)$')
     for i = 1, #names do
-      if after(id, heads[i]) then
+      local waiting
+      if ms == head_ms[i] then waiting = larger(seq, head_seq[i]) else waiting = larger(ms, head_ms[i]) end
+      if waiting then
         standing[i] = 'w'
         held = true
-      elseif #redis.call('XPENDING', KEYS[1], names[i], id, id, 1) > 0 then
+      elseif holds[i] and #call('XPENDING', KEYS[1], names[i], id, id, 1) > 0 then
         standing[i] = 'p'
-        held = true
+        held, pending = true, true
       else
         standing[i] = 'a'
       end
     end
-    local pending = string.find(table.concat(standing), 'p', 1, true) ~= nil
     if #names > 0 and (not held or (was_pending == '1' and not pending)) then
       out[#out + 1] = 'g'
     else
-      local s = table.concat(standing)
-      redis.call('XADD', KEYS[2], '*', 'exec', ARGV[1], 'n', number, 'id', id, 'groups', s, unpack(found[1][2]))
-      for i = 1, #names do
-        if standing[i] == 'p' then redis.call('XACK', KEYS[1], names[i], id) end
+      local s = concat(standing)
+      call('XADD', KEYS[2], '*', 'exec', ARGV[1], 'n', number, 'id', id, 'groups', s, unpack(found[1][2]))
+      if pending then
+        for i = 1, #names do
+          if standing[i] == 'p' then call('XACK', KEYS[1], names[i], id) end
+        end
       end
-      redis.call('XDEL', KEYS[1], id)
+      call('XDEL', KEYS[1], id)
       out[#out + 1] = s
     end
   end
@@ -132,24 +134,28 @@ std::size_t size_of(const Message& message) {
   return size;
 }
 
-// Grows while calls are quick and shrinks when one was slow, so that none holds the server longer than the budget.
+// How many messages the next call takes, so that none holds the server longer than the budget: from what a message cost so
+// far, with room for a server that is slower the next time.
 class Pace {
  public:
-  // `fixed`: what a call costs however small its slice is.
-  Pace(Millis budget, std::size_t largest, std::chrono::nanoseconds fixed)
-      : room_(budget - fixed), fixed_(fixed), largest_(largest), slice_(std::min(kFirstSlice, largest)) {}
-  std::size_t slice() const { return slice_; }
-  void took(std::chrono::nanoseconds time) {
-    const std::chrono::nanoseconds own = time - fixed_;
-    if (own * 5 > room_ * 2) slice_ = std::max<std::size_t>(10, slice_ / 2);
-    else if (own * 5 < room_) slice_ = std::min(largest_, slice_ * 2);
+  explicit Pace(Millis budget) : aim_(std::chrono::nanoseconds(budget) * 3 / 5) {}
+  // `fixed`: what the call costs however few messages it takes.
+  std::size_t slice(std::chrono::nanoseconds fixed) const {
+    if (!cost_) return kFirstSlice;
+    const auto fitting = std::max<std::int64_t>(0, (aim_ - fixed) / std::max(*cost_, std::chrono::nanoseconds(1)));
+    return std::clamp(static_cast<std::size_t>(fitting), kLeastSlice, std::min(kLargestSlice, last_ * 2));
+  }
+  void took(std::chrono::nanoseconds time, std::chrono::nanoseconds fixed, std::size_t messages) {
+    const auto cost = std::max(time - fixed, time / 4) / static_cast<std::int64_t>(std::max<std::size_t>(1, messages));
+    // Rises at once, falls slowly: one call that was quick by chance proves little.
+    cost_ = !cost_ || cost > *cost_ ? cost : (*cost_ * 3 + cost) / 4;
+    last_ = std::max(messages, kLeastSlice);
   }
 
  private:
-  std::chrono::nanoseconds room_;
-  std::chrono::nanoseconds fixed_;
-  std::size_t largest_;
-  std::size_t slice_;
+  std::chrono::nanoseconds aim_;
+  std::optional<std::chrono::nanoseconds> cost_;  // of one message
+  std::size_t last_ = kFirstSlice;
 };
 
 bool planned_pending(const Message& message) {
@@ -198,11 +204,12 @@ Result<std::vector<Removal>> remove_from_stream(Connection& connection, const Re
   std::vector<Removal> removals(request.messages.size());
   for (std::size_t i = 0; i < removals.size(); ++i) removals[i].index = i;
   Earlier earlier(connection, request);
-  Pace pace(request.block_budget, kLargestSlice, std::chrono::nanoseconds(0));
+  Pace pace(request.block_budget);
   for (std::size_t next = 0; next < request.messages.size();) {
     std::vector<std::string> arguments = {request.execution_id};
     std::vector<std::size_t> slice;
-    for (std::size_t bytes = 0; next < request.messages.size() && slice.size() < pace.slice() && bytes < kSliceBytes; ++next) {
+    const std::size_t most = pace.slice({});
+    for (std::size_t bytes = 0; next < request.messages.size() && slice.size() < most && bytes < kSliceBytes; ++next) {
       const Message& message = request.messages[next];
       if (message.fields.empty()) continue;  // gone when the snapshot was made
       bytes += size_of(message);
@@ -212,7 +219,7 @@ Result<std::vector<Removal>> remove_from_stream(Connection& connection, const Re
     if (slice.empty()) continue;
     const MonoTime start = connection.clock().mono();
     CLAW_TRY_ASSIGN(const Reply reply, run_script(connection, kStreamScript, keys, arguments, deadline));
-    pace.took(connection.clock().mono() - start);
+    pace.took(connection.clock().mono() - start, {}, slice.size());
     const Reply::View names_view = reply.root().first(), fates = names_view.next();
     if (fates.size() != slice.size()) return make_error(Code::corrupt, "remove", "the script answered for another number of messages");
     std::vector<std::string> names;
@@ -224,6 +231,8 @@ Result<std::vector<Removal>> remove_from_stream(Connection& connection, const Re
       if (fate.text() == "x") {
         CLAW_TRY_ASSIGN(const bool before, earlier.has(request.first_number + index, deadline));
         removal.fate = before ? Fate::removed : Fate::gone;
+      } else if (fate.text() == "u") {
+        removal.fate = Fate::not_found;
       } else if (fate.text() != "g") {
         removal.fate = Fate::removed;
         removal.groups = combined(request.messages[index], names, fate.text());
@@ -248,23 +257,24 @@ Result<std::vector<Removal>> remove_from_list(Connection& connection, const Remo
   const auto length = static_cast<std::uint64_t>(std::max<std::int64_t>(0, length_reply.root().integer()));
   const std::uint64_t middle = length / 2;
   const auto depth = [&](std::uint64_t index) { return index < middle ? index : length - std::min(length, index); };
-  const std::chrono::nanoseconds sweep = kSweepCost * static_cast<std::int64_t>(middle);
   // Too deep for one script within the budget: left alone, and said so by the caller as not found at its place.
   std::erase_if(order, [&](std::size_t i) {
-    const bool deep = kSweepCost * static_cast<std::int64_t>(depth(request.messages[i].key.high)) > request.block_budget * 4 / 5;
+    const bool deep = kSweepCostMost * static_cast<std::int64_t>(depth(request.messages[i].key.high)) > request.block_budget * 4 / 5;
     if (deep) removals[i].fate = Fate::not_found;
     return deep;
   });
   Earlier earlier(connection, request);
-  Pace pace(request.block_budget, kLargestListSlice, std::min<std::chrono::nanoseconds>(sweep, request.block_budget * 4 / 5));
+  Pace pace(request.block_budget);
   std::int64_t shift = 0;
   for (std::size_t next = 0; next < order.size();) {
     std::vector<std::size_t> slice;
-    for (std::size_t bytes = 0; next < order.size() && slice.size() < pace.slice() && bytes < kSliceBytes; ++next) {
+    std::chrono::nanoseconds sweep{0};  // to the deepest of the slice
+    for (std::size_t bytes = 0; next < order.size() && slice.size() < pace.slice(sweep) && bytes < kSliceBytes; ++next) {
       const bool upper = request.messages[order[next]].key.high >= middle;
       // A slice keeps to one half, so that its sweep never walks the whole list.
       if (!slice.empty() && upper != (request.messages[slice.front()].key.high >= middle)) break;
       bytes += size_of(request.messages[order[next]]);
+      sweep = std::max(sweep, kSweepCost * static_cast<std::int64_t>(depth(request.messages[order[next]].key.high)));
       slice.push_back(order[next]);
     }
     std::reverse(slice.begin(), slice.end());
@@ -275,7 +285,7 @@ Result<std::vector<Removal>> remove_from_list(Connection& connection, const Remo
     }
     const MonoTime start = connection.clock().mono();
     CLAW_TRY_ASSIGN(const Reply reply, run_script(connection, kListScript, keys, arguments, deadline));
-    pace.took(connection.clock().mono() - start);
+    pace.took(connection.clock().mono() - start, sweep, slice.size());
     if (reply.root().size() != slice.size() + 1) return make_error(Code::corrupt, "remove", "the script answered for another number of messages");
     Reply::View answer = reply.root().first();
     shift = answer.integer();

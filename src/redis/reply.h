@@ -18,9 +18,8 @@ class Reply {
   struct Node {
     Type type = Type::nil;
     std::uint32_t next = 0;      // index of the node after this one's last descendant
-    std::int64_t integer = 0;    // integer: the value; array: number of elements
+    std::int64_t number = 0;     // integer: the value; array: number of elements; simple, error, bulk: number of bytes
     const char* data = nullptr;  // simple, error, bulk
-    std::uint64_t size = 0;
   };
 
   // A node with its children; cheap to copy, valid while the Reply lives.
@@ -31,9 +30,9 @@ class Reply {
     bool is_nil() const { return type() == Type::nil; }
     bool is_error() const { return type() == Type::error; }
     bool is_array() const { return type() == Type::array; }
-    std::string_view text() const { return {node().data, static_cast<std::size_t>(node().size)}; }
-    std::int64_t integer() const { return node().integer; }
-    std::size_t size() const { return is_array() ? static_cast<std::size_t>(node().integer) : 0; }
+    std::string_view text() const { return node().data == nullptr ? std::string_view() : std::string_view(node().data, static_cast<std::size_t>(node().number)); }
+    std::int64_t integer() const { return type() == Type::integer ? node().number : 0; }
+    std::size_t size() const { return is_array() ? static_cast<std::size_t>(node().number) : 0; }
     // Children in order; walking is O(1) a step, indexing is O(index).
     View first() const { return {*reply_, at_ + 1}; }
     View next() const { return {*reply_, node().next}; }

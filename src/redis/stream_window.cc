@@ -5,7 +5,7 @@
 namespace claw::redis {
 namespace {
 
-constexpr const char* kPage = "5000";
+constexpr std::size_t kPage = 2'000;  // entries: more and the bytes leave the cache before they are examined, fewer and round trips count
 constexpr const char* kPendingPage = "10000";
 
 MessageKey after(MessageKey key) { return key.low == UINT64_MAX ? MessageKey{key.high + 1, 0} : MessageKey{key.high, key.low + 1}; }
@@ -17,7 +17,7 @@ class Pages {
   Pages(Connection& connection, std::string key) : connection_(connection), key_(std::move(key)) {}
 
   void ask(MessageKey from, MessageKey end) {
-    connection_.send({"XRANGE", key_, stream_id(from), stream_id(end), "COUNT", kPage});
+    connection_.send({"XRANGE", key_, stream_id(from), stream_id(end), "COUNT", std::to_string(kPage)});
     awaited_ = true;
   }
   bool asked() const { return awaited_ || taken_in_; }
@@ -164,7 +164,7 @@ class StreamWindow final : public Window {
   // Asks for the page after this one.
   Status go_on(Deadline deadline) {
     const std::size_t count = reply_.root().size();
-    more_ = count == 5'000;
+    more_ = count == kPage;
     if (!more_) return {};
     Reply::View last = reply_.root().first();
     for (std::size_t i = 1; i < count; ++i) last = last.next();

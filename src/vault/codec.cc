@@ -7,8 +7,8 @@
 namespace claw {
 namespace {
 
-constexpr std::uint64_t kVersion = 1;
-constexpr std::uint64_t kLeastMessage = 4 + 8 + 8 + 4 + 4;
+constexpr std::uint64_t kVersion = 2;
+constexpr std::uint64_t kLeastMessage = 4 + 8 + 8 + 8 + 8 + 4 + 4;
 constexpr std::uint64_t kLeastField = 4 + 4;
 constexpr std::uint64_t kLeastGroup = 4 + 1 + 4 + 4 + 8;
 
@@ -44,6 +44,8 @@ void put_message(std::string& out, const Message& message) {
   put_text(out, message.id);
   put_number(out, message.key.high, 8);
   put_number(out, message.key.low, 8);
+  put_number(out, message.neighbours.before, 8);
+  put_number(out, message.neighbours.after, 8);
   put_number(out, message.fields.size(), 4);
   for (const OwnedField& field : message.fields) {
     put_text(out, field.name);
@@ -74,6 +76,8 @@ Message take_message(Cursor& in) {
   message.id = in.text();
   message.key.high = in.number(8);
   message.key.low = in.number(8);
+  message.neighbours.before = in.number(8);
+  message.neighbours.after = in.number(8);
   const std::uint64_t fields = in.count(4, kLeastField);
   for (std::uint64_t i = 0; i < fields && in.ok(); ++i) {
     OwnedField field;

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kChunk = 64 * 1024;
 constexpr std::size_t kOverhead = crypto_secretstream_xchacha20poly1305_ABYTES;
 constexpr std::size_t kHeader = crypto_secretstream_xchacha20poly1305_HEADERBYTES;
-constexpr int kLevel = 3;
+constexpr int kLevel = 1;
 constexpr std::uint64_t kMaxRatio = 65'536;  // zstd cannot do better: 128 KiB from 4 bytes
 
 static_assert(kKeyBytes == crypto_secretstream_xchacha20poly1305_KEYBYTES);

@@ -119,8 +119,8 @@ Result<Secret> Vault::execution_key(const std::string& execution_id, bool create
   return Secret(std::move(keys));
 }
 
-// Reads, decrypts and checks one object; the path may be that of a temporary file.
-Result<Vault::Loaded> Vault::load(const std::string& execution_id, const std::string& queue, const std::string& path) {
+// Reads and decrypts one object; the path may be that of a temporary file.
+Result<Vault::Opened> Vault::open_object(const std::string& execution_id, const std::string& queue, const std::string& path) {
   CLAW_TRY_ASSIGN(const std::string file, disk_.read_all(path, kMaxObject));
   const std::string head = object_head(execution_id, queue);
   if (!file.starts_with(head))
@@ -129,18 +129,25 @@ Result<Vault::Loaded> Vault::load(const std::string& execution_id, const std::st
   const std::string_view key = keys.reveal().substr(0, kKeyBytes);
   auto plain = unseal(std::string_view(file).substr(head.size()), key, head);
   if (!plain.ok()) return with_path(plain.error(), path);
-  auto messages = decode_messages(*plain);
-  if (!messages.ok()) return with_path(messages.error(), path);
   SnapshotInfo info{.execution_id = execution_id,
                     .queue = queue,
                     .object = object_name(execution_id, queue),
-                    .messages = messages->size(),
+                    .messages = 0,
                     .plaintext_bytes = plain->size(),
                     .stored_bytes = file.size(),
                     .ciphertext_sha256 = hex(sha256(file)),
-                    .merkle_root = root_over(*messages),
+                    .merkle_root = {},
                     .key_id = key_id_of(key)};
-  return Loaded{std::move(info), std::move(*messages)};
+  return Opened{std::move(info), std::move(*plain)};
+}
+
+Result<Vault::Loaded> Vault::load(const std::string& execution_id, const std::string& queue, const std::string& path) {
+  CLAW_TRY_ASSIGN(Opened opened, open_object(execution_id, queue, path));
+  auto messages = decode_messages(opened.plain);
+  if (!messages.ok()) return with_path(messages.error(), path);
+  opened.info.messages = messages->size();
+  opened.info.merkle_root = root_over(*messages);
+  return Loaded{std::move(opened.info), std::move(*messages)};
 }
 
 // Temporary file → sync → read back and compare → rename → sync of the directory.
@@ -159,9 +166,11 @@ Result<SnapshotInfo> Vault::store(const std::string& execution_id, const QueueId
     CLAW_TRY(file->append(sealed));
     CLAW_TRY(file->sync());
   }
-  CLAW_TRY_ASSIGN(const Loaded back, load(execution_id, queue.text(), temp));
-  CLAW_TRY_ASSIGN(const std::string again, encode_messages(back.messages));
-  if (again != plain) return make_error(Code::corrupt, "read back " + temp, "differs from what was written");
+  CLAW_TRY_ASSIGN(Opened back, open_object(execution_id, queue.text(), temp));
+  // Equal bytes decode to equal messages: the codec is a function.
+  if (back.plain != plain) return make_error(Code::corrupt, "read back " + temp, "differs from what was written");
+  back.info.messages = messages.size();
+  back.info.merkle_root = root_over(messages);
   CLAW_TRY(disk_.rename(temp, path));
   CLAW_TRY(disk_.sync_dir(dir_));
   return back.info;

@@ -52,6 +52,10 @@ class Vault {
   Result<std::string> digest_key(const std::string& execution_id);
 
  private:
+  struct Opened {
+    SnapshotInfo info;  // without what the messages tell
+    std::string plain;
+  };
   struct Loaded {
     SnapshotInfo info;
     std::vector<Message> messages;
@@ -60,6 +64,7 @@ class Vault {
 
   Result<SnapshotInfo> store(const std::string& execution_id, const QueueId& queue, const std::string& path,
                              std::span<const Message> messages);
+  Result<Opened> open_object(const std::string& execution_id, const std::string& queue_text, const std::string& path);
   Result<Loaded> load(const std::string& execution_id, const std::string& queue_text, const std::string& path);
   Result<Secret> restore_key(bool create);
   Result<Secret> execution_key(const std::string& execution_id, bool create);
