@@ -9,6 +9,7 @@
 #include "audit/log.h"
 #include "audit/order.h"
 #include "audit/read.h"
+#include "base/text.h"
 
 namespace claw {
 namespace {
@@ -194,25 +195,82 @@ TEST_F(Audit, proves_every_entry_and_nothing_else) {
   EXPECT_EQ(prove(system_disk(), dir_, 300).error().code, Code::not_found);
 }
 
-TEST_F(Audit, knows_the_legal_order_of_an_execution) {
-  const auto last = [](const std::vector<const char*>& entries) {
-    audit::OrderCheck order;
-    std::string why;
-    for (const char* entry : entries) why = order.take(entry);
-    return why;
+// The records of one execution as the agent writes them; each mutation below breaks one promise.
+std::vector<json> legal_execution() {
+  const auto record = [n = 0](const char* type, json fields) mutable {
+    fields.update({{"execution", "e"}, {"n", n++}, {"type", type}});
+    return fields;
   };
-  const char* open = R"({"execution":"e","n":0,"type":"open"})";
-  const char* snapshot = R"({"execution":"e","n":1,"type":"snapshot"})";
-  const char* intent = R"({"execution":"e","n":2,"type":"intent","wave":1})";
-  EXPECT_EQ(last({open, snapshot, intent, R"({"execution":"e","n":3,"type":"result","wave":1})"}), "");
-  EXPECT_NE(last({open, snapshot, intent, R"({"execution":"e","n":3,"type":"result","wave":2})"}), "");
-  EXPECT_NE(last({open, snapshot, R"({"execution":"e","n":2,"type":"result","wave":1})"}), "");
-  EXPECT_NE(last({open, R"({"execution":"e","n":1,"type":"intent"})"}), "");
-  EXPECT_NE(last({open, intent}), "");
-  EXPECT_EQ(last({open, R"({"execution":"e","n":1,"type":"rollback"})"}), "");
-  EXPECT_EQ(last({R"({"execution":"e","failed":0,"gone":1,"n":0,"planned":3,"removed":2,"type":"close"})"}), "");
-  EXPECT_NE(last({R"({"execution":"e","failed":0,"gone":1,"n":0,"planned":4,"removed":2,"type":"close"})"}), "");
-  EXPECT_NE(last({R"({"type": "brake"})"}), "");
+  auto next = record;
+  return {next("open", json::object()),
+          next("plan", {{"plan_hash", "sha256:aa"}, {"messages", 30}, {"queues", 2}}),
+          next("approval", {{"plan_hash", "sha256:aa"}}),
+          next("snapshot", {{"queue_hex", "01"}}),
+          next("snapshot", {{"queue_hex", "02"}}),
+          next("intent", {{"wave", 0}, {"messages", 3}}),
+          next("result", {{"wave", 0}, {"planned", 3}}),
+          next("intent", {{"wave", 1}, {"messages", 27}}),
+          next("result", {{"wave", 1}, {"planned", 30}}),
+          next("guard", {{"guard", "conservation"}}),
+          next("close", {{"plan_hash", "sha256:aa"}, {"planned", 30}, {"removed", 28}, {"gone", 1}, {"failed", 1}}),
+          next("rollback", {{"phase", "result"}, {"restored", 28}})};
+}
+
+// The first reason against these records, with n given anew.
+std::string reason_against(std::vector<json> records) {
+  audit::OrderCheck order;
+  int n = 0;
+  for (json& record : records) {
+    record["n"] = n++;
+    if (const std::string why = order.take(*canonical(record)); !why.empty()) return why;
+  }
+  return {};
+}
+
+TEST_F(Audit, accepts_an_execution_as_the_agent_writes_it_and_one_whose_records_a_crash_repeated) {
+  EXPECT_EQ(reason_against(legal_execution()), "");
+  for (std::size_t i = 0; i < legal_execution().size(); ++i) {
+    std::vector<json> records = legal_execution();
+    if (records[i]["type"] == "rollback") continue;  // restored twice is more than removed
+    records.insert(records.begin() + static_cast<std::ptrdiff_t>(i), json(records[i]));
+    EXPECT_EQ(reason_against(records), "") << i;
+  }
+}
+
+TEST_F(Audit, a_record_without_what_must_come_before_it_is_found) {
+  // Without record i the log is illegal, except for those that nothing else needs.
+  for (std::size_t i = 0; i < legal_execution().size(); ++i) {
+    std::vector<json> records = legal_execution();
+    const std::string type = records[i]["type"];
+    records.erase(records.begin() + static_cast<std::ptrdiff_t>(i));
+    const bool optional = type == "approval" || type == "result" || type == "guard" || type == "rollback" || type == "close";
+    EXPECT_EQ(reason_against(records).empty(), optional) << type;
+  }
+}
+
+TEST_F(Audit, finds_records_that_contradict_one_another) {
+  const auto changed = [](std::size_t i, json patch) {
+    std::vector<json> records = legal_execution();
+    records[i].update(patch);
+    return reason_against(records);
+  };
+  EXPECT_NE(changed(2, {{"plan_hash", "sha256:bb"}}), "") << "another plan was approved";
+  EXPECT_NE(changed(4, {{"queue_hex", "01"}}), "") << "one queue has no snapshot";
+  EXPECT_NE(changed(7, {{"messages", 28}}), "") << "more is touched than the plan names";
+  EXPECT_NE(changed(8, {{"wave", 2}}), "") << "a result of a wave that nobody announced";
+  EXPECT_NE(changed(8, {{"planned", 31}}), "");
+  EXPECT_NE(changed(10, {{"removed", 29}}), "") << "counts that do not add up";
+  EXPECT_NE(changed(10, {{"removed", 31}, {"planned", 33}}), "") << "more removed than announced";
+  EXPECT_NE(changed(10, {{"plan_hash", "sha256:bb"}}), "");
+  EXPECT_NE(changed(11, {{"restored", 29}}), "") << "more restored than removed";
+  EXPECT_NE(changed(0, {{"type", "opened"}}), "") << "an unknown type";
+}
+
+TEST_F(Audit, finds_a_gap_in_an_execution_and_bytes_that_are_not_canonical) {
+  audit::OrderCheck order;
+  EXPECT_EQ(order.take(R"({"execution":"e","n":0,"type":"open"})"), "");
+  EXPECT_NE(order.take(R"({"execution":"e","n":2,"type":"guard"})"), "");
+  EXPECT_NE(order.take(R"({"type": "brake"})"), "");
 }
 
 }  // namespace
