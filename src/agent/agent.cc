@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "remedy/drain.h"
 #include "remedy/planner.h"
+#include "skill/skill.h"
 
 namespace claw {
 namespace {
@@ -346,7 +347,11 @@ class LocalAgent final : public Agent {
 
   Result<Proposal> propose(const Tenant& tenant, const std::optional<std::string>& skill, const std::string& actor, Observation seen) {
     const std::string chosen = skill.value_or(tenant.skill);
-    Limits limits = skill_limits(chosen);
+    const auto known = skill::built_in().find(chosen);
+    if (known == skill::built_in().end()) return make_error(Code::not_found, "skill " + chosen, "is not one of the built-in skills; see: deployclaw skills list");
+    const skill::Protocol& protocol = known->second.protocol;
+    Limits limits = protocol.limits.tightened(Limits{});
+    limits.waves_bps = protocol.limits.waves_bps;
     limits.confidence_bps = std::max(limits.confidence_bps, tenant.confidence_bps);
     std::map<QueueId, std::string> quarantines;
     for (const QueueView& queue : seen.queues) {

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "cli/render.h"
+#include "skill/skill.h"
 
 namespace claw::cli {
 namespace {
@@ -339,6 +340,43 @@ class Session {
     return emit(*proof, [&] { return nlohmann::json{{"index", o_.index}, {"proof", *proof}}.dump(1); });
   }
 
+  int skills_list() {
+    std::vector<std::vector<std::string>> rows = {{"SKILL", "REMOVES", "AT MOST", "WAVES", "DESCRIPTION"}};
+    nlohmann::json all = nlohmann::json::array();
+    for (const auto& [name, skill] : skill::built_in()) {
+      const Limits& limits = skill.protocol.limits;
+      std::string waves;
+      for (const std::int64_t bps : limits.waves_bps) waves += fmt::format("{}{}%", waves.empty() ? "" : " ", bps / 100);
+      rows.push_back({name, skill.protocol.removes() ? "yes" : "no", grouped(limits.max_messages), skill.protocol.removes() ? waves : "-",
+                      skill.description.substr(0, skill.description.find('.') + 1)});
+      all.push_back({{"name", name}, {"description", skill.description}, {"removes", skill.protocol.removes()}, {"max_messages", limits.max_messages},
+                     {"waves_bps", limits.waves_bps}, {"block_hash", skill.block_hash}, {"folder_hash", skill.folder_hash}});
+    }
+    return emit(table(rows, {false, false, true, false, false}), [&] { return nlohmann::json{{"skills", all}}.dump(1); });
+  }
+
+  int skills_show() {
+    const auto found = skill::built_in().find(o_.id);
+    if (found == skill::built_in().end()) return fail(make_error(Code::not_found, "skill " + escape(o_.id, 64), "no such skill; see: deployclaw skills list"));
+    const skill::Skill& s = found->second;
+    return emit(fmt::format("{}\n{}\n\nprotocol {}\nfolder   {}\n\n{}", s.name, s.description, s.block_hash, s.folder_hash, s.block),
+                [&] { return nlohmann::json{{"name", s.name}, {"description", s.description}, {"block", s.block}, {"block_hash", s.block_hash}, {"folder_hash", s.folder_hash}}.dump(1); });
+  }
+
+  int skills_lint() {
+    const auto folder = skill::read_folder(deps_.disk, std::filesystem::path(o_.id).lexically_normal().string());
+    if (!folder) return fail(folder.error());
+    const skill::Linted linted = skill::lint(*folder);
+    std::string text = linted.skill ? fmt::format("ok: {}, protocol {}, folder {}\n", linted.skill->name, linted.skill->block_hash, linted.skill->folder_hash) : std::string();
+    nlohmann::json problems = nlohmann::json::array();
+    for (const skill::Problem& p : linted.problems) {
+      text += fmt::format("{}/SKILL.md:{}: [{}] {}\n", escape(o_.id), p.line, p.rule, p.text);
+      problems.push_back({{"line", p.line}, {"rule", p.rule}, {"text", p.text}});
+    }
+    emit(text, [&] { return nlohmann::json{{"ok", linted.skill.has_value()}, {"problems", problems}}.dump(1); });
+    return linted.skill ? kDone : kUsage;
+  }
+
   int fail(const Error& error) {
     if (o_.output == "table") fmt::print(deps_.terminal.err, "error: {}\n", error.code == Code::invalid && error.op == "config" ? error.detail : escape(error.message()));
     else print(nlohmann::json{{"error", {{"code", std::string(name(error.code))}, {"what", escape(error.op)}, {"detail", escape(error.detail)}}}}.dump(1) + "\n");
@@ -572,6 +610,10 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
     if (sub->get_name() == "verify") sub->add_option("--key", o.key, "verifier key, or a file with it");
     if (sub->get_name() == "show" || sub->get_name() == "prove") sub->add_option("index", o.index)->required();
   }
+  CLI::App* skills = family("skills", "the protocols that the agent executes");
+  verb(skills, "list", "all of them", &Session::skills_list);
+  id(verb(skills, "show", "one protocol and its hashes", &Session::skills_show), "skill");
+  id(verb(skills, "lint", "check a folder with a SKILL.md", &Session::skills_lint), "folder");
   CLI::App* serve = verb(&app, "serve", "the agent: watches all tenants and acts where it may", &Session::serve);
   serve->add_option("--interval", o.interval, "between two looks");
   serve->add_flag("--until-resolved", o.until_resolved, "end after the first execution");

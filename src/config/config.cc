@@ -10,12 +10,12 @@
 #include <set>
 
 #include "base/text.h"
-#include "config/yaml.h"
+#include "base/yaml.h"
 
 namespace claw {
 namespace {
 
-using config::Node;
+using yaml::Node;
 
 constexpr std::size_t kMostErrors = 20;
 constexpr std::string_view kSkills[] = {"observe-only", "quarantine-poison", "aggressive-drain", "release-stuck-consumers", "dlq-redrive", "restart-consumers"};
@@ -314,7 +314,7 @@ const Tenant* Config::tenant(std::string_view id) const {
 }
 
 Result<Config> parse_config(std::string_view text, const std::string& file) {
-  CLAW_TRY_ASSIGN(const Node root, config::parse_yaml(text, file));
+  CLAW_TRY_ASSIGN(const Node root, yaml::parse(text, {.file = file}));
   Schema schema(file);
   Config out = schema.read(root);
   if (!schema.errors().empty()) return make_error(Code::invalid, "config", fmt::format("{}", fmt::join(schema.errors(), "\n")));

@@ -131,18 +131,6 @@ bool worse(const TenantHealth& a, const TenantHealth& b) {
   return a.id < b.id;
 }
 
-Limits skill_limits(std::string_view skill) {
-  Limits limits;
-  if (skill == "aggressive-drain") return limits;
-  if (skill == "observe-only") {
-    limits.max_messages = 0;
-    return limits;
-  }
-  limits.max_messages = 5'000;
-  limits.waves_bps = {100, 1'000, 5'000, 10'000};
-  return limits;
-}
-
 std::string policy_words(std::string_view skill) {
   std::string words(skill);
   for (char& c : words) c = c == '-' ? '_' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);

@@ -45,8 +45,6 @@ TenantHealth evaluate(const Tenant& tenant, std::span<const QueueView> queues, c
 // Worst first; a total order.
 bool worse(const TenantHealth& a, const TenantHealth& b);
 
-// The engine's caps, tightened by what the named skill allows.
-Limits skill_limits(std::string_view skill);
 std::string policy_words(std::string_view skill);  // "AGGRESSIVE_DRAIN"
 
 enum class Refusal {

@@ -1,4 +1,4 @@
-// The strict YAML subset that configuration is written in: maps, lists and plain text, each with its line.
+// The strict YAML subset that our files are written in: maps, lists and plain text, each with its line.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 #include "base/result.h"
 
-namespace claw::config {
+namespace claw::yaml {
 
 struct Node {
   enum class Kind { scalar, list, map };
@@ -19,8 +19,14 @@ struct Node {
   std::vector<std::pair<std::string, Node>> entries;  // map, in order
 };
 
+struct Source {
+  std::string file;      // for errors
+  int first_line = 1;    // of the text within the file
+  std::string op = "config";
+};
+
 // Refuses anchors, aliases, tags, merge keys, several documents, duplicate keys, depth above 16 and more than 4 MiB.
 // The detail of the error begins with "FILE:LINE: ".
-Result<Node> parse_yaml(std::string_view text, const std::string& file);
+Result<Node> parse(std::string_view text, const Source& source);
 
-}  // namespace claw::config
+}  // namespace claw::yaml

@@ -1,11 +1,13 @@
-#include "config/yaml.h"
+#include "base/yaml.h"
 
 #include <fmt/format.h>
 #include <yaml.h>
 
+#include <unordered_map>
+
 #include "base/text.h"
 
-namespace claw::config {
+namespace claw::yaml {
 namespace {
 
 constexpr int kMaxDepth = 16;
@@ -13,7 +15,7 @@ constexpr std::size_t kMaxBytes = 4u << 20;
 
 class Reader {
  public:
-  Reader(std::string_view text, const std::string& file) : file_(file) {
+  Reader(std::string_view text, const Source& source) : source_(source) {
     CLAW_CHECK(yaml_parser_initialize(&parser_) == 1);
     yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()), text.size());
     yaml_parser_set_encoding(&parser_, YAML_UTF8_ENCODING);
@@ -28,7 +30,7 @@ class Reader {
   Result<Node> document() {
     CLAW_TRY(next());  // stream start
     CLAW_TRY(next());
-    if (event_.type == YAML_STREAM_END_EVENT) return wrong(1, "the file is empty");
+    if (event_.type == YAML_STREAM_END_EVENT) return wrong(source_.first_line, "there is nothing here");
     CLAW_TRY(next());
     CLAW_TRY_ASSIGN(Node root, node(1));
     CLAW_TRY(next());  // document end
@@ -38,13 +40,13 @@ class Reader {
   }
 
  private:
-  int line() const { return static_cast<int>(event_.start_mark.line) + 1; }
-  Error wrong(int at, std::string what) const { return make_error(Code::invalid, "config", fmt::format("{}:{}: {}", file_, at, what)); }
+  int line() const { return source_.first_line + static_cast<int>(event_.start_mark.line); }
+  Error wrong(int at, std::string what) const { return make_error(Code::invalid, source_.op, fmt::format("{}:{}: {}", source_.file, at, what)); }
 
   Status next() {
     yaml_event_delete(&event_);
     if (yaml_parser_parse(&parser_, &event_) == 1) return {};
-    return wrong(static_cast<int>(parser_.problem_mark.line) + 1, fmt::format("not YAML: {}", parser_.problem == nullptr ? "unreadable" : parser_.problem));
+    return wrong(source_.first_line + static_cast<int>(parser_.problem_mark.line), fmt::format("not YAML: {}", parser_.problem == nullptr ? "unreadable" : parser_.problem));
   }
 
   // The event under the cursor is the node's first one.
@@ -80,14 +82,15 @@ class Reader {
   Result<Node> map(Node out, int depth) {
     if (event_.data.mapping_start.anchor != nullptr || event_.data.mapping_start.tag != nullptr) return wrong(out.line, "anchors and tags are not allowed");
     out.kind = Node::Kind::map;
+    std::unordered_map<std::string, int> lines;  // key → where it was first
     for (;;) {
       CLAW_TRY(next());
       if (event_.type == YAML_MAPPING_END_EVENT) return out;
       CLAW_TRY_ASSIGN(const Node key, node(depth + 1));
       if (key.kind != Node::Kind::scalar || key.text.empty()) return wrong(key.line, "expected a plain key");
       if (key.text == "<<") return wrong(key.line, "merge keys are not allowed");
-      for (const auto& [known, value] : out.entries)
-        if (known == key.text) return wrong(key.line, fmt::format("'{}' is there twice, first on line {}", escape(key.text, 60), value.line));
+      if (const auto [first, fresh] = lines.emplace(key.text, key.line); !fresh)
+        return wrong(key.line, fmt::format("'{}' is there twice, first on line {}", escape(key.text, 60), first->second));
       CLAW_TRY(next());
       CLAW_TRY_ASSIGN(Node value, node(depth + 1));
       if (value.kind == Node::Kind::scalar) value.line = key.line;
@@ -97,14 +100,14 @@ class Reader {
 
   yaml_parser_t parser_{};
   yaml_event_t event_{};
-  const std::string& file_;
+  const Source& source_;
 };
 
 }  // namespace
 
-Result<Node> parse_yaml(std::string_view text, const std::string& file) {
-  if (text.size() > kMaxBytes) return make_error(Code::invalid, "config", file + ":1: larger than 4 MiB");
-  return Reader(text, file).document();
+Result<Node> parse(std::string_view text, const Source& source) {
+  if (text.size() > kMaxBytes) return make_error(Code::invalid, source.op, fmt::format("{}:{}: larger than 4 MiB", source.file, source.first_line));
+  return Reader(text, source).document();
 }
 
-}  // namespace claw::config
+}  // namespace claw::yaml
