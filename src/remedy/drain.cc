@@ -107,6 +107,39 @@ Status check_conservation(const Plan& plan, const std::vector<std::vector<Messag
   return {};
 }
 
+// `totals` grows from the wave before to this one's.
+Status remove_wave(const Plan& plan, const Wave& wave, std::size_t w, const std::vector<std::vector<Message>>& snapshots, Ledger& ledger,
+                   Surroundings& around, Totals& totals) {
+  const std::string intent = step_name("intent", w), result = step_name("result", w);
+  if (ledger.has(result)) {  // an earlier process finished it
+    totals = totals_of(ledger.data(result));
+    return {};
+  }
+  std::uint64_t count = 0;
+  for (const Slice& slice : wave) count += slice.count;
+  CLAW_TRY(ledger.record("intent", json{{"wave", w}, {"messages", count}, {"to", "quarantine"}}.dump()));
+  CLAW_TRY(ledger.journal(intent, "{}"));
+  for (const Slice& slice : wave) {
+    CLAW_TRY(remove_slice(plan, slice, snapshots[slice.queue], ledger.execution_id(), around, totals));
+    if (around.progress) around.progress(totals.planned, plan.total());
+  }
+  CLAW_CHECK(totals.adds_up());
+  json done = totals_json(totals);
+  done["wave"] = w;
+  CLAW_TRY(ledger.record("result", done.dump()));
+  return ledger.journal(result, done.dump());
+}
+
+// The next wave goes only when everything so far is accounted for.
+Status check_wave(const Plan& plan, std::size_t w, const std::vector<std::vector<Message>>& snapshots, const Totals& totals, Ledger& ledger,
+                  Surroundings& around) {
+  const std::string guard = step_name("guard", w);
+  if (ledger.has(guard)) return {};
+  CLAW_TRY(check_conservation(plan, snapshots, totals.removed, ledger, around));
+  CLAW_TRY(ledger.record("guard", json{{"guard", "conservation"}, {"wave", w}, {"in_quarantine", totals.removed}, {"verdict", "pass"}}.dump()));
+  return ledger.journal(guard, "{}");
+}
+
 }  // namespace
 
 Result<Ledger> Ledger::open(Surroundings& around, std::string execution_id) {
@@ -150,31 +183,12 @@ Result<Totals> drain(const Plan& plan, Ledger& ledger, Surroundings& around) {
     CLAW_TRY_ASSIGN(auto messages, snapshot_queue(plan, q, ledger, around));
     snapshots.push_back(std::move(messages));
   }
-
   Totals totals;
   const std::vector<Wave> waves = waves_of(plan);
   for (std::size_t w = 0; w < waves.size(); ++w) {
-    const std::string intent = step_name("intent", w), result = step_name("result", w);
-    if (ledger.has(result)) {  // an earlier process finished this wave
-      totals = totals_of(ledger.data(result));
-      continue;
-    }
-    std::uint64_t count = 0;
-    for (const Slice& slice : waves[w]) count += slice.count;
-    CLAW_TRY(ledger.record("intent", json{{"wave", w}, {"messages", count}, {"to", "quarantine"}}.dump()));
-    CLAW_TRY(ledger.journal(intent, "{}"));
-    for (const Slice& slice : waves[w]) {
-      CLAW_TRY(remove_slice(plan, slice, snapshots[slice.queue], ledger.execution_id(), around, totals));
-      if (around.progress) around.progress(totals.planned, plan.total());
-    }
-    CLAW_CHECK(totals.adds_up());
-    json done = totals_json(totals);
-    done["wave"] = w;
-    CLAW_TRY(ledger.record("result", done.dump()));
-    CLAW_TRY(ledger.journal(result, done.dump()));
+    CLAW_TRY(remove_wave(plan, waves[w], w, snapshots, ledger, around, totals));
+    CLAW_TRY(check_wave(plan, w, snapshots, totals, ledger, around));
   }
-  CLAW_TRY(check_conservation(plan, snapshots, totals.removed, ledger, around));
-  CLAW_TRY(ledger.record("guard", json{{"guard", "conservation"}, {"in_quarantine", totals.removed}, {"verdict", "pass"}}.dump()));
   return totals;
 }
 
