@@ -154,7 +154,10 @@ class LocalAgent final : public Agent {
     CLAW_TRY_ASSIGN(ExecutionRecord record, begin(plan.tenant));
     const PlanText pinned = pin(plan);
     CLAW_TRY_ASSIGN(const std::string approver, approver_of(pinned.hash));
-    const Verdict verdict = judge(plan, facts_of(plan, actor, approver, ""));
+    const auto known = skill::built_in().find(plan.skill);
+    const bool stale = known == skill::built_in().end() || known->second.block_hash != plan.protocol;
+    const Verdict verdict = stale ? Verdict{Refusal::stale_skill, "the plan was made under another text of the skill " + plan.skill + "; make a new one"}
+                                  : judge(plan, facts_of(plan, actor, approver, ""));
     if (!verdict.allowed()) return refuse(std::move(record), "drain_execution", verdict, actor, progress);
     CLAW_TRY(store_->save_plan(pinned.hash, pinned.text));
     return carry_out(std::move(record), plan, pinned.hash, {}, actor, progress);
@@ -359,7 +362,7 @@ class LocalAgent final : public Agent {
       quarantines[queue.id] = broker->quarantine_name(queue.id);
     }
     Proposal proposal;
-    proposal.plan = remedy::make_plan({.observation = seen, .skill = chosen, .detector = detect::kDetectorVersion, .limits = limits,
+    proposal.plan = remedy::make_plan({.observation = seen, .skill = chosen, .protocol = known->second.block_hash, .detector = detect::kDetectorVersion, .limits = limits,
                                        .quarantine_name = [&](const QueueId& id) { return quarantines.at(id); }});
     proposal.plan.created = deps_.clock.now();
     proposal.plan.expires = proposal.plan.created + kPlanLife;
@@ -476,7 +479,7 @@ class LocalAgent final : public Agent {
 
   Status open_ledger(remedy::Ledger& ledger, const Plan& plan, const std::string& actor, const StoredPlan& stored) {
     if (!ledger.has("open")) {
-      CLAW_TRY(ledger.record("open", json{{"actor", escape(actor)}, {"tenant", plan.tenant}, {"skill", plan.skill}, {"detector", plan.detector}}.dump()));
+      CLAW_TRY(ledger.record("open", json{{"actor", escape(actor)}, {"tenant", plan.tenant}, {"skill", plan.skill}, {"protocol", plan.protocol}, {"detector", plan.detector}}.dump()));
       CLAW_TRY(ledger.record("plan", json{{"plan_hash", stored.hash}, {"messages", plan.total()}, {"queues", plan.queues.size()}, {"messages_seen", plan.messages_seen}}.dump()));
       if (stored.state == "approved")
         CLAW_TRY(ledger.record("approval", json{{"plan_hash", stored.hash}, {"approver", escape(stored.approver)}, {"reason", escape(stored.reason)}}.dump()));

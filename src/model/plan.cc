@@ -101,6 +101,7 @@ json pinned_json(const Plan& plan) {
   return {{"version", kPlanVersion},
           {"tenant", plan.tenant},
           {"skill", plan.skill},
+          {"protocol", plan.protocol},
           {"detector", plan.detector},
           {"limits", limits_json(plan.limits)},
           {"messages_seen", plan.messages_seen},
@@ -115,6 +116,7 @@ Plan plan_of(const json& document) {
   Plan plan;
   plan.tenant = value.at("tenant").get<std::string>();
   plan.skill = value.at("skill").get<std::string>();
+  plan.protocol = value.at("protocol").get<std::string>();
   plan.detector = value.at("detector").get<std::string>();
   plan.limits = limits_of(value.at("limits"));
   plan.messages_seen = value.at("messages_seen").get<std::uint64_t>();

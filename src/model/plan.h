@@ -52,6 +52,7 @@ struct PlannedSignature {
 struct Plan {
   TenantId tenant;
   std::string skill;
+  std::string protocol;                     // hash of the skill's protocol block
   std::string detector;                     // version of detection
   Limits limits;                            // effective
   std::uint64_t messages_seen = 0;

@@ -151,6 +151,7 @@ std::string_view name(Refusal refusal) {
     case Refusal::plan_expired: return "plan_expired";
     case Refusal::other_execution: return "other_execution";
     case Refusal::disk_room: return "disk_room";
+    case Refusal::stale_skill: return "stale_skill";
   }
   std::abort();
 }

@@ -60,6 +60,7 @@ enum class Refusal {
   plan_expired,
   other_execution,
   disk_room,
+  stale_skill,
 };
 std::string_view name(Refusal refusal);
 

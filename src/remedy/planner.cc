@@ -56,6 +56,7 @@ Plan make_plan(const PlanInputs& inputs) {
   Plan plan;
   plan.tenant = seen.tenant;
   plan.skill = inputs.skill;
+  plan.protocol = inputs.protocol;
   plan.detector = inputs.detector;
   plan.limits = inputs.limits;
   plan.messages_seen = seen.messages_seen;

@@ -24,6 +24,7 @@ using Wave = std::vector<Slice>;
 struct PlanInputs {
   const Observation& observation;
   std::string skill;
+  std::string protocol;                                        // hash of its block
   std::string detector;
   Limits limits;                                               // effective
   std::function<std::string(const QueueId&)> quarantine_name;

@@ -329,6 +329,7 @@ class Rules {
 
   void shares(Verb verb) {
     std::int64_t before = 0;
+    const Stage* last = nullptr;
     for (const Stage& stage : protocol_.stages) {
       if (stage.verb != verb) continue;
       if (before == 0 && stage.share_bps > kFirstWaveBps)
@@ -336,7 +337,10 @@ class Rules {
       if (before != 0 && (stage.share_bps <= before || stage.share_bps > before * kGrowth))
         out_.problem(stage.line, "waves.growth", fmt::format("{} basis points after {}: a wave grows, and at most {} times", stage.share_bps, before, kGrowth));
       before = stage.share_bps;
+      last = &stage;
     }
+    if (last != nullptr && last->share_bps != kWhole)
+      out_.problem(last->line, "waves.last", fmt::format("the last wave ends at {} basis points, expected {}: what a plan names is carried out", last->share_bps, kWhole));
   }
 
   void undo() {

@@ -65,6 +65,7 @@ std::vector<Hostile> hostile() {
       {"half at once", "waves.first", replaced(kGood, "share_bps: 100\n", "share_bps: 5000\n")},
       {"1% to 100% in one step", "waves.growth", replaced(kGood, tenth, "")},
       {"a wave that shrinks", "waves.growth", replaced(kGood, "share_bps: 1000\n", "share_bps: 50\n")},
+      {"a plan carried out in part", "waves.last", replaced(kGood, "share_bps: 10000\n", "share_bps: 9000\n")},
       {"an unknown verb", "schema.word", replaced(kGood, "do: snapshot", "do: purge")},
       {"an extra shell key", "schema.unknown-key", replaced(kGood, "    do: snapshot\n", "    do: snapshot\n    shell: rm -rf /\n")},
       {"two blocks", "block.one", kGood + "\n" + block},
