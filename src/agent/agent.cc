@@ -79,7 +79,7 @@ class StageTimer {
 class LocalAgent final : public Agent {
  public:
   LocalAgent(Config config, AgentDeps deps)
-      : config_(std::move(config)), deps_(std::move(deps)), lanes_(config_, deps_.clock, deps_.open_broker) {}
+      : config_(std::move(config)), deps_(std::move(deps)), lanes_(config_, deps_, [this] { return brake_on(); }) {}
 
   Status open(Progress& progress) {
     const std::string& dir = config_.data_dir;
@@ -295,14 +295,9 @@ class LocalAgent final : public Agent {
     return claims;
   }
 
-  // Read-only, so one more try on a fresh connection is harmless.
   Result<std::vector<QueueView>> discover(const BrokerName& name, std::span<const Claim> claims) {
-    for (int attempt = 0;; ++attempt) {
-      CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(name));
-      Result<std::vector<QueueView>> found = broker->discover(claims, deadline());
-      if (found || attempt > 0) return found;
-      lanes_.drop(name);
-    }
+    CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(name));
+    return broker->discover(claims, deadline());
   }
 
   Result<std::vector<QueueView>> queues_of(const ScanTarget& target) {

@@ -1,4 +1,4 @@
-// The open broker connections of one agent, by name. A lane is opened when it is first needed and again after a loss.
+// The guarded broker connections of one agent, by name. A lane is opened when it is first needed.
 #pragma once
 
 #include <functional>
@@ -7,22 +7,26 @@
 #include <string>
 
 #include "agent/agent.h"
+#include "agent/guarded_broker.h"
 
 namespace claw {
 
-// Used by one thread at a time.
+// Used by one thread at a time. Everything that it is given outlives it.
 class Lanes {
  public:
-  Lanes(const Config& config, Clock& clock, BrokerFactory open) : config_(config), clock_(clock), open_(std::move(open)) {}
+  Lanes(const Config& config, const AgentDeps& deps, std::function<bool()> brake_on) : config_(config), deps_(deps), brake_on_(std::move(brake_on)) {}
 
-  // Owned by this; good until drop() or the next get() after a loss.
+  // Owned by this; good until drop().
   Result<Broker*> get(const BrokerName& name);
+  // The next get() connects anew; the breaker remembers.
   void drop(const BrokerName& name) { open_lanes_.erase(name); }
+  Breaker& breaker(const BrokerName& name) { return breakers_[name]; }
 
  private:
   const Config& config_;
-  Clock& clock_;
-  BrokerFactory open_;
+  const AgentDeps& deps_;
+  std::function<bool()> brake_on_;
+  std::map<BrokerName, Breaker> breakers_;
   std::map<BrokerName, std::unique_ptr<Broker>> open_lanes_;
 };
 
