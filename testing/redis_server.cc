@@ -9,6 +9,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "base/result.h"
 
@@ -23,6 +24,14 @@ sockaddr_in loopback(int port) {
   return address;
 }
 
+std::string own_directory() {
+  std::string name = (std::filesystem::temp_directory_path() / "claw-redis-XXXXXX").string();
+  CLAW_CHECK(::mkdtemp(name.data()) != nullptr);
+  return name;
+}
+
+}  // namespace
+
 int free_port() {
   const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address = loopback(0);
@@ -33,32 +42,62 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
-}  // namespace
+bool wait_until(int seconds, const std::function<bool()>& done) {
+  for (int i = 0; i < seconds * 40; ++i) {
+    if (done()) return true;
+    ::usleep(25'000);
+  }
+  return done();
+}
 
-RedisServer::RedisServer(std::vector<std::string> options) : port_(free_port()) {
-  std::string name = (std::filesystem::temp_directory_path() / "claw-redis-XXXXXX").string();
-  CLAW_CHECK(::mkdtemp(name.data()) != nullptr);
-  dir_ = name;
-  std::vector<std::string> words = {"redis-server", "--port", std::to_string(port_), "--bind", "127.0.0.1", "--dir", dir_, "--save", "", "--logfile", dir_ + "/log"};
-  words.insert(words.end(), options.begin(), options.end());
+RedisServer::RedisServer(std::vector<std::string> options, std::string program) : port_(free_port()), dir_(own_directory()) {
+  words_ = {program};
+  if (program == "redis-sentinel") {
+    words_.push_back(dir_ + "/sentinel.conf");
+    std::ofstream conf(dir_ + "/sentinel.conf");
+    for (const std::string& line : options) conf << line << "\n";
+    options.clear();
+  }
+  for (const std::string& word : {std::string("--port"), std::to_string(port_), std::string("--bind"), std::string("127.0.0.1"), std::string("--dir"), dir_,
+                                  std::string("--logfile"), dir_ + "/log"})
+    words_.push_back(word);
+  if (program == "redis-server") words_.insert(words_.end(), {"--save", ""});
+  for (std::string& option : options) {
+    if (const std::size_t at = option.find("{dir}"); at != std::string::npos) option.replace(at, 5, dir_);
+    words_.push_back(option);
+  }
+  start();
+}
+
+RedisServer::~RedisServer() {
+  kill();
+  std::error_code ignored;
+  std::filesystem::remove_all(dir_, ignored);
+}
+
+void RedisServer::start() {
+  CLAW_CHECK(pid_ < 0);
   std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
+  for (std::string& word : words_) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   pid_ = ::fork();
   if (pid_ == 0) {
     ::execvp(arguments[0], arguments.data());
     ::_exit(127);
   }
-  for (int i = 0; i < 200 && command({"PING"}) != "+PONG\r\n"; ++i) ::usleep(25'000);
-  CLAW_CHECK(command({"PING"}) == "+PONG\r\n");
+  // A server that asks for a password answers too.
+  CLAW_CHECK(wait_until(10, [this] { return !command({"PING"}).empty(); }));
 }
 
-RedisServer::~RedisServer() {
+void RedisServer::kill() {
+  if (pid_ < 0) return;
   ::kill(pid_, SIGKILL);
   ::waitpid(pid_, nullptr, 0);
-  std::error_code ignored;
-  std::filesystem::remove_all(dir_, ignored);
+  pid_ = -1;
 }
+
+void RedisServer::pause() { ::kill(pid_, SIGSTOP); }
+void RedisServer::resume() { ::kill(pid_, SIGCONT); }
 
 std::string RedisServer::command(const std::vector<std::string>& words) const {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -67,14 +106,78 @@ std::string RedisServer::command(const std::vector<std::string>& words) const {
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
     std::string text = "*" + std::to_string(words.size()) + "\r\n";
     for (const std::string& word : words) text += "$" + std::to_string(word.size()) + "\r\n" + word + "\r\n";
-    text += "*1\r\n$4\r\nQUIT\r\n";
-    CLAW_CHECK(::send(fd, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()));
+    // The answer to a PING tells where the reply ends; a server that refuses both is known by its second error.
+    const std::string end = "$17\r\nclaw-end-of-reply\r\n";
+    text += "*2\r\n$4\r\nPING\r\n" + end;
+    const bool sent = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
     char buffer[65536];
-    for (ssize_t got; (got = ::recv(fd, buffer, sizeof buffer, 0)) > 0;) reply.append(buffer, static_cast<std::size_t>(got));
-    if (reply.ends_with("+OK\r\n")) reply.resize(reply.size() - 5);
+    for (ssize_t got; sent && !reply.ends_with(end) && !reply.ends_with("-NOAUTH Authentication required.\r\n") && (got = ::recv(fd, buffer, sizeof buffer, 0)) > 0;)
+      reply.append(buffer, static_cast<std::size_t>(got));
+    if (reply.ends_with(end)) reply.resize(reply.size() - end.size());
   }
   ::close(fd);
   return reply;
+}
+
+RedisCluster::RedisCluster(bool replicas) {
+  const std::vector<std::string> options = {"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-config-file", "{dir}/nodes.conf", "--appendonly", "yes",
+                                            "--repl-diskless-sync-delay", "0"};
+  const std::size_t count = replicas ? 6 : 3;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::vector<std::string> own = options;
+    own.insert(own.end(), {"--cluster-port", std::to_string(free_port())});
+    nodes_.push_back(std::make_unique<RedisServer>(own));
+  }
+  const char* slots[3][2] = {{"0", "5460"}, {"5461", "10922"}, {"10923", "16383"}};
+  for (std::size_t i = 0; i < 3; ++i) node(i).command({"CLUSTER", "ADDSLOTSRANGE", slots[i][0], slots[i][1]});
+  for (std::size_t i = 0; i < count; ++i) node(i).command({"CLUSTER", "SET-CONFIG-EPOCH", std::to_string(i + 1)});
+  for (std::size_t i = 1; i < count; ++i) {
+    // "127.0.0.1:PORT@BUSPORT,…" in the node's own line.
+    const std::string nodes = node(i).command({"CLUSTER", "NODES"});
+    const std::size_t at = nodes.find('@') + 1;
+    node(0).command({"CLUSTER", "MEET", "127.0.0.1", std::to_string(node(i).port()), nodes.substr(at, nodes.find_first_of(", ", at) - at)});
+  }
+  for (std::size_t i = 3; i < count; ++i) {
+    const std::string master = id_of(node(i - 3));
+    CLAW_CHECK(wait_until(20, [&] { return node(i).command({"CLUSTER", "REPLICATE", master}) == "+OK\r\n"; }));
+  }
+  for (std::size_t i = 0; i < count; ++i)
+    CLAW_CHECK(wait_until(20, [&] { return node(i).command({"CLUSTER", "INFO"}).find("cluster_state:ok") != std::string::npos; }));
+  for (std::size_t i = 3; i < count; ++i)
+    CLAW_CHECK(wait_until(20, [&] { return node(i).command({"INFO", "replication"}).find("master_link_status:up") != std::string::npos; }));
+}
+
+std::string RedisCluster::id_of(const RedisServer& node) const {
+  const std::string reply = node.command({"CLUSTER", "MYID"});
+  return reply.substr(reply.find('\n') + 1, 40);
+}
+
+RedisServer& RedisCluster::home(const std::string& key) {
+  for (const auto& one : nodes_) {
+    const std::string reply = one->command({"EXISTS", key});
+    if (reply.starts_with(":")) return *one;
+  }
+  CLAW_CHECK(false);
+  return *nodes_[0];
+}
+
+RedisSentinel::RedisSentinel() {
+  servers_.push_back(std::make_unique<RedisServer>(std::vector<std::string>{"--appendonly", "yes"}));
+  servers_.push_back(std::make_unique<RedisServer>(std::vector<std::string>{"--appendonly", "yes", "--replicaof", "127.0.0.1 " + std::to_string(servers_[0]->port())}));
+  CLAW_CHECK(wait_until(20, [this] { return servers_[1]->command({"INFO", "replication"}).find("master_link_status:up") != std::string::npos; }));
+  sentinel_ = std::make_unique<RedisServer>(
+      std::vector<std::string>{"sentinel monitor orders 127.0.0.1 " + std::to_string(servers_[0]->port()) + " 1", "sentinel down-after-milliseconds orders 500",
+                               "sentinel failover-timeout orders 3000"},
+      "redis-sentinel");
+  CLAW_CHECK(wait_until(20, [this] { return sentinel_->command({"SENTINEL", "replicas", "orders"}).starts_with("*1"); }));
+}
+
+RedisServer& RedisSentinel::master() {
+  const std::string reply = sentinel_->command({"SENTINEL", "get-master-addr-by-name", "orders"});
+  for (const auto& one : servers_)
+    if (reply.find("\r\n" + std::to_string(one->port()) + "\r\n") != std::string::npos) return *one;
+  CLAW_CHECK(false);
+  return *servers_[0];
 }
 
 }  // namespace claw::testing

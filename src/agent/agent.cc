@@ -105,6 +105,9 @@ class LocalAgent final : public Agent {
       for (QueueView& view : *found) by_tenant[view.tenant].push_back(std::move(view));
     }
     for (const Tenant& tenant : config_.tenants) out.tenants.push_back({tenant, std::move(by_tenant[tenant.id])});
+    for (const auto& [id, tenant] : found_tenants_)
+      if (const auto queues = by_tenant.find(id); queues != by_tenant.end()) out.tenants.push_back({tenant, std::move(queues->second)});
+    std::sort(out.tenants.begin(), out.tenants.end(), [](const auto& a, const auto& b) { return a.tenant.id < b.tenant.id; });
     return out;
   }
 
@@ -135,7 +138,7 @@ class LocalAgent final : public Agent {
     CLAW_TRY(known(tenant));
     CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant, .queue = {}}));
     CLAW_TRY_ASSIGN(Observation seen, observe(tenant, queues, progress));
-    return propose(*config_.tenant(tenant), skill, actor, std::move(seen));
+    return propose(*tenant_of(tenant), skill, actor, std::move(seen));
   }
 
   Status approve(const std::string& hash, const std::string& actor, const std::string& reason) override {
@@ -180,12 +183,12 @@ class LocalAgent final : public Agent {
 
     StageTimer detection_timer("poison_detection", deps_.clock, progress);
     CLAW_TRY_ASSIGN(Observation seen, observe(tenant, queues, progress));
-    record.stages.push_back(detection_timer.end(StageStatus::complete, detection_words(seen, *config_.tenant(tenant))));
+    record.stages.push_back(detection_timer.end(StageStatus::complete, detection_words(seen, *tenant_of(tenant))));
 
     StageTimer threshold_timer("threshold_evaluation", deps_.clock, progress);
-    CLAW_TRY_ASSIGN(const Proposal proposal, propose(*config_.tenant(tenant), skill, actor, std::move(seen)));
+    CLAW_TRY_ASSIGN(const Proposal proposal, propose(*tenant_of(tenant), skill, actor, std::move(seen)));
     CLAW_TRY_ASSIGN(const Rates rates, rates_of(queues));
-    const TenantHealth health = evaluate(*config_.tenant(tenant), queues, rates);
+    const TenantHealth health = evaluate(*tenant_of(tenant), queues, rates);
     const Verdict verdict = judge(proposal.plan, facts_of(proposal.plan, actor, "", proposal.observation.outage));
     record.stages.push_back(threshold_timer.end(verdict.allowed() ? StageStatus::complete : StageStatus::refused,
                                                 threshold_words(health, proposal.plan, verdict)));
@@ -262,7 +265,7 @@ class LocalAgent final : public Agent {
       if (tenant.severity_bps <= 0) break;
       const Breach& worst = tenant.breaches.front();
       event(fmt::format("{}: breach of {}: {} against {} (over by {}%)", tenant.id, worst.what, worst.actual, worst.limit, worst.over_bps / 100));
-      if (config_.tenant(tenant.id)->autonomy != Autonomy::act || cooling_down(tenant.id)) continue;
+      if (tenant_of(tenant.id)->autonomy != Autonomy::act || cooling_down(tenant.id)) continue;
       Result<ExecutionRecord> record = remediate(tenant.id, std::nullopt, "agent", {}, progress);
       if (!record) {
         event(fmt::format("{}: {}", tenant.id, escape(record.error().message())));
@@ -283,8 +286,16 @@ class LocalAgent final : public Agent {
   Deadline deadline() const { return Deadline::in(deps_.clock, kCallTimeout); }
 
   Status known(const std::optional<TenantId>& tenant) const {
-    if (!tenant || config_.tenant(*tenant) != nullptr) return {};
-    return make_error(Code::not_found, "tenant " + *tenant, "is not in " + config_.file);
+    const bool may_be_found = tenant && is_plain_name(*tenant) && !config_.patterns.empty();
+    if (!tenant || config_.tenant(*tenant) != nullptr || may_be_found) return {};
+    return make_error(Code::not_found, "tenant " + escape(*tenant, 64), "is not in " + config_.file);
+  }
+
+  // Named in the config, or found by a pattern in an earlier discovery.
+  const Tenant* tenant_of(const TenantId& id) const {
+    if (const Tenant* named = config_.tenant(id)) return named;
+    const auto found = found_tenants_.find(id);
+    return found == found_tenants_.end() ? nullptr : &found->second;
   }
 
   std::vector<Claim> claims_of(const BrokerName& broker, const std::optional<TenantId>& tenant) const {
@@ -292,12 +303,23 @@ class LocalAgent final : public Agent {
     for (const Tenant& t : config_.tenants)
       for (const QueueMatch& match : t.queues)
         if (match.broker == broker && (!tenant || t.id == *tenant)) claims.push_back({t.id, match});
+    for (const TenantPattern& pattern : config_.patterns) {
+      if (pattern.broker != broker) continue;
+      std::string match = pattern.match;
+      if (tenant) match.replace(match.find(kTenantMark), kTenantMark.size(), *tenant);
+      claims.push_back({tenant.value_or(""), {.broker = broker, .match = std::move(match)}});
+    }
     return claims;
   }
 
   Result<std::vector<QueueView>> discover(const BrokerName& name, std::span<const Claim> claims) {
     CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(name));
-    return broker->discover(claims, deadline());
+    CLAW_TRY_ASSIGN(auto views, broker->discover(claims, deadline()));
+    for (const QueueView& view : views) {
+      if (tenant_of(view.tenant) != nullptr) continue;
+      if (auto tenant = config_.tenant_of_pattern(view.tenant, view.id)) found_tenants_.emplace(view.tenant, std::move(*tenant));
+    }
+    return views;
   }
 
   Result<std::vector<QueueView>> queues_of(const ScanTarget& target) {
@@ -310,6 +332,8 @@ class LocalAgent final : public Agent {
       for (QueueView& view : found)
         if (!target.queue || view.id == *target.queue) queues.push_back(std::move(view));
     }
+    if (target.tenant && tenant_of(*target.tenant) == nullptr)
+      return make_error(Code::not_found, "tenant " + *target.tenant, "is not in " + config_.file + " and no pattern finds a queue of it");
     if (target.queue && queues.empty())
       return make_error(Code::not_found, "queue " + escape(target.queue->text()), "no such queue, or no tenant of " + config_.file + " claims it");
     return queues;
@@ -374,7 +398,7 @@ class LocalAgent final : public Agent {
     Facts facts;
     facts.brake_on = brake_on();
     facts.by_person = actor != "agent";
-    facts.autonomy = config_.tenant(plan.tenant) != nullptr ? config_.tenant(plan.tenant)->autonomy : Autonomy::observe;
+    facts.autonomy = tenant_of(plan.tenant) != nullptr ? tenant_of(plan.tenant)->autonomy : Autonomy::observe;
     facts.approver = approver;
     const Result<std::uint64_t> room = deps_.disk.free_bytes(config_.data_dir);
     facts.disk_free = room ? *room : 0;
@@ -600,7 +624,7 @@ class LocalAgent final : public Agent {
         out.groups_connected += alive.size();
       }
       samples.push_back(sample);
-      const auto& sla = config_.tenant(plan.tenant)->sla;
+      const auto& sla = tenant_of(plan.tenant)->sla;
       const RecoveryEstimate estimate = estimate_recovery(samples, sla.min_throughput);
       out.throughput_per_s = estimate.acks_per_s;
       out.throughput_bps = estimate.throughput_bps;
@@ -674,6 +698,7 @@ class LocalAgent final : public Agent {
   Config config_;
   AgentDeps deps_;
   Lanes lanes_;
+  std::map<TenantId, Tenant> found_tenants_;  // by patterns
   std::unique_ptr<FileLock> lock_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Vault> vault_;

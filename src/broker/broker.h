@@ -48,6 +48,7 @@ struct RemoveRequest {
   std::string execution_id;           // written beside each quarantined message
   std::size_t first_number = 0;       // number of messages[0] within the execution's queue
   Millis block_budget{25};
+  bool again = false;                 // an earlier try of these may have had effect: what it moved is not looked for again
 };
 
 // What reconciles a crash: which of an execution's messages are in quarantine now.
@@ -77,9 +78,9 @@ struct RestoreOutcome {
   std::string why_not_exact;          // empty when exact
 };
 
-// One tenant's claim on queues of this broker, for discovery in one pass over all tenants.
+// A claim on queues of this broker, for discovery in one pass over all tenants.
 struct Claim {
-  TenantId tenant;
+  TenantId tenant;  // empty: "{tenant}" in match.match stands for it, and the queue's name tells
   QueueMatch match;
 };
 

@@ -20,13 +20,6 @@ using yaml::Node;
 constexpr std::size_t kMostErrors = 20;
 constexpr std::string_view kSkills[] = {"observe-only", "quarantine-poison", "aggressive-drain", "release-stuck-consumers", "dlq-redrive", "restart-consumers"};
 
-bool plain_name(std::string_view text) {
-  if (text.empty() || text.size() > 64) return false;
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
-  });
-}
-
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -98,7 +91,7 @@ class Schema {
     if (map == nullptr) return;
     if (map->kind != Node::Kind::map) return wrong(*map, key, "a map of names");
     for (const auto& [name, node] : map->entries) {
-      if (!plain_name(name)) error(node, join(key, escape(name, 70)), "expected a name of 1 to 64 letters, digits, '_', '.' or '-'");
+      if (!is_plain_name(name)) error(node, join(key, escape(name, 70)), "expected a name of 1 to 64 letters, digits, '_', '.' or '-'");
       else use(name, node, join(key, name));
     }
   }
@@ -151,7 +144,7 @@ class Schema {
   void read_agent(const Node& node, Config& out) {
     if (!keys(node, "agent", {"id", "data_dir", "listen"})) return;
     out.agent_id = text(node, "agent", "id", out.agent_id);
-    if (!plain_name(out.agent_id)) error(node, "agent.id", "expected a name of 1 to 64 letters, digits, '_', '.' or '-'");
+    if (!is_plain_name(out.agent_id)) error(node, "agent.id", "expected a name of 1 to 64 letters, digits, '_', '.' or '-'");
     out.data_dir = text(node, "agent", "data_dir", out.data_dir);
     out.listen = text(node, "agent", "listen", out.listen);
     const std::size_t colon = out.listen.rfind(':');
@@ -176,7 +169,7 @@ class Schema {
   BrokerConfig broker(const std::string& name, const Node& node, const std::string& path) {
     BrokerConfig out;
     out.name = name;
-    if (!keys(node, path, {"kind", "url", "management_url", "user", "password", "region", "endpoint_url", "tls"})) return out;
+    if (!keys(node, path, {"kind", "url", "management_url", "user", "password", "sentinel_password", "region", "endpoint_url", "tls"})) return out;
     const std::string kind = text(node, path, "kind");
     if (kind == "redis") out.kind = BrokerConfig::Kind::redis;
     else if (kind == "rabbitmq") out.kind = BrokerConfig::Kind::rabbitmq;
@@ -190,6 +183,7 @@ class Schema {
     if (out.kind == BrokerConfig::Kind::sqs ? out.region.empty() : out.url.empty())
       error(node, path, out.kind == BrokerConfig::Kind::sqs ? "expected a region" : "expected a url");
     if (const Node* password = get(node, "password")) out.password = secret(*password, join(path, "password"));
+    if (const Node* password = get(node, "sentinel_password")) out.sentinel_password = secret(*password, join(path, "sentinel_password"));
     if (const Node* tls = get(node, "tls"); tls != nullptr && keys(*tls, join(path, "tls"), {"ca", "cert", "key", "server_name"})) {
       out.tls_ca = text(*tls, path, "ca");
       out.tls_cert = text(*tls, path, "cert");
@@ -273,7 +267,8 @@ class Schema {
       const TenantPattern pattern{text(item, path, "broker"), text(item, path, "match"), text(item, path, "like")};
       if (out.broker(pattern.broker) == nullptr) error(item, join(path, "broker"), fmt::format("unknown broker '{}'", escape(pattern.broker, 60)));
       if (!out.profiles.contains(pattern.like)) error(item, join(path, "like"), fmt::format("unknown profile '{}'", escape(pattern.like, 60)));
-      if (pattern.match.find("{tenant}") == std::string::npos) error(item, join(path, "match"), "expected {tenant} in the pattern");
+      if (pattern.match.find(kTenantMark) == std::string::npos || pattern.match.find_first_of("*?[") != std::string::npos)
+        error(item, join(path, "match"), "expected {tenant} in the pattern and no other wildcard");
       out.patterns.push_back(pattern);
     }
   }
@@ -283,25 +278,7 @@ class Schema {
   std::map<std::pair<std::string, std::string>, TenantId> owners_;
 };
 
-constexpr std::string_view kTenantMark = "{tenant}";
-
 }  // namespace
-
-std::string TenantPattern::glob() const {
-  std::string out = match;
-  if (const std::size_t at = out.find(kTenantMark); at != std::string::npos) out.replace(at, kTenantMark.size(), "*");
-  return out;
-}
-
-std::optional<TenantId> TenantPattern::tenant_of(std::string_view queue) const {
-  const std::size_t at = match.find(kTenantMark);
-  if (at == std::string::npos) return std::nullopt;
-  const std::string_view before = std::string_view(match).substr(0, at), after = std::string_view(match).substr(at + kTenantMark.size());
-  if (queue.size() <= before.size() + after.size() || !queue.starts_with(before) || !queue.ends_with(after)) return std::nullopt;
-  const std::string_view id = queue.substr(before.size(), queue.size() - before.size() - after.size());
-  if (!plain_name(id)) return std::nullopt;
-  return TenantId(id);
-}
 
 const BrokerConfig* Config::broker(std::string_view name) const {
   const auto found = std::find_if(brokers.begin(), brokers.end(), [&](const BrokerConfig& b) { return b.name == name; });
@@ -311,6 +288,16 @@ const BrokerConfig* Config::broker(std::string_view name) const {
 const Tenant* Config::tenant(std::string_view id) const {
   const auto found = std::find_if(tenants.begin(), tenants.end(), [&](const Tenant& t) { return t.id == id; });
   return found == tenants.end() ? nullptr : &*found;
+}
+
+std::optional<Tenant> Config::tenant_of_pattern(const TenantId& id, const QueueId& queue) const {
+  for (const TenantPattern& pattern : patterns) {
+    if (pattern.broker != queue.broker || capture_tenant(pattern.match, queue.name) != id) continue;
+    Tenant out = profiles.at(pattern.like);
+    out.id = id;
+    return out;
+  }
+  return std::nullopt;
 }
 
 Result<Config> parse_config(std::string_view text, const std::string& file) {

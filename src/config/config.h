@@ -34,22 +34,19 @@ struct BrokerConfig {
   std::string region;          // sqs
   std::string endpoint_url;    // sqs
   SecretRef password;
+  SecretRef sentinel_password;  // redis
   std::string tls_ca;
   std::string tls_cert;
   std::string tls_key;
   std::string tls_server_name;
 };
 
-// {broker: b, match: "queue:{tenant}", like: profile}
+// {broker: b, match: "queue:{tenant}", like: profile}: {tenant} is a name of [A-Za-z0-9_.-]. A name that is also one of `tenants`
+// is that tenant; its own settings hold.
 struct TenantPattern {
   BrokerName broker;
   std::string match;
   std::string like;
-
-  // The tenant a queue's name gives, when it matches: {tenant} is [A-Za-z0-9_.-]+.
-  std::optional<TenantId> tenant_of(std::string_view queue) const;
-  // The pattern with {tenant} as *.
-  std::string glob() const;
 };
 
 struct Config {
@@ -64,6 +61,8 @@ struct Config {
 
   const BrokerConfig* broker(std::string_view name) const;
   const Tenant* tenant(std::string_view id) const;
+  // The tenant that the first matching pattern makes of a queue that it found under this id.
+  std::optional<Tenant> tenant_of_pattern(const TenantId& id, const QueueId& queue) const;
 };
 
 // Pure. The detail of an error has a line a problem (at most 20): "deployclaw.yaml:14: tenants.t.sla.max_age: …".

@@ -1,5 +1,6 @@
 #include "model/queue.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace claw {
@@ -51,6 +52,23 @@ bool class_match(std::string_view pattern, char c, std::size_t& used) {
 }
 
 }  // namespace
+
+bool is_plain_name(std::string_view text) {
+  if (text.empty() || text.size() > 64) return false;
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+  });
+}
+
+std::optional<TenantId> capture_tenant(std::string_view pattern, std::string_view queue) {
+  const std::size_t at = pattern.find(kTenantMark);
+  if (at == std::string_view::npos) return std::nullopt;
+  const std::string_view before = pattern.substr(0, at), after = pattern.substr(at + kTenantMark.size());
+  if (queue.size() <= before.size() + after.size() || !queue.starts_with(before) || !queue.ends_with(after)) return std::nullopt;
+  const std::string_view id = queue.substr(before.size(), queue.size() - before.size() - after.size());
+  if (!is_plain_name(id)) return std::nullopt;
+  return TenantId(id);
+}
 
 bool glob_match(std::string_view pattern, std::string_view name) {
   // One pass with a single point to come back to (the last *): linear times the length of the pattern.

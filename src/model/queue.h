@@ -104,4 +104,10 @@ struct Tenant {
 
 bool glob_match(std::string_view pattern, std::string_view name);
 
+// 1 to 64 letters, digits, '_', '.' or '-'.
+bool is_plain_name(std::string_view text);
+inline constexpr std::string_view kTenantMark = "{tenant}";
+// The tenant that a pattern like "queue:{tenant}" finds in a queue's name; nullopt when it does not match or gives no name.
+std::optional<TenantId> capture_tenant(std::string_view pattern, std::string_view queue);
+
 }  // namespace claw

@@ -223,6 +223,7 @@ class SocketConnection final : public Connection {
     return reply;
   }
 
+  std::uint64_t awaited() const override { return awaited_; }
   bool broken() const override { return broken_; }
   std::string where() const override { return where_; }
   Clock& clock() override { return clock_; }
@@ -323,7 +324,16 @@ Endpoint Endpoint::at(std::string other_host, std::uint16_t other_port) const {
   copy.database = database;
   copy.user = user;
   copy.password = password.clone();
+  copy.sentinel_password = sentinel_password.clone();
   copy.tls = tls;
+  return copy;
+}
+
+Endpoint Endpoint::as_sentinel() const {
+  Endpoint copy = clone();
+  copy.user.clear();
+  copy.password = sentinel_password.clone();
+  copy.database = 0;
   return copy;
 }
 
@@ -342,6 +352,12 @@ Result<std::unique_ptr<Connection>> Connection::open(const Endpoint& endpoint, C
   auto connection = std::make_unique<SocketConnection>(std::move(transport), endpoint.text(), clock);
   CLAW_TRY(log_in(*connection, endpoint, deadline));
   return std::unique_ptr<Connection>(std::move(connection));
+}
+
+Status Connection::discard_awaited(Deadline deadline) {
+  Reply unread;
+  while (awaited() > 0 && !broken()) CLAW_TRY(receive_into(unread, deadline));
+  return {};
 }
 
 Result<Reply> Connection::call(Words words, Deadline deadline) { return call(std::span(words.begin(), words.size()), deadline); }

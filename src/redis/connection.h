@@ -32,10 +32,12 @@ struct Endpoint {
   int database = 0;
   std::string user;         // empty: the default user
   Secret password;          // empty: no AUTH is sent
+  Secret sentinel_password; // of the sentinels that name this server; empty: no AUTH is sent to them
   std::optional<Tls> tls;
 
   Endpoint clone() const;
   Endpoint at(std::string host, std::uint16_t port) const;  // the same rights at another address
+  Endpoint as_sentinel() const;                             // the same address, with the sentinels' password
   std::string text() const;                                 // "127.0.0.1:6379", never the password
 };
 
@@ -59,6 +61,7 @@ class Connection {
   virtual Result<Reply> receive(Deadline deadline) = 0;
   // Like receive(), refilling `reply` so that its buffers are reused: for scans.
   virtual Status receive_into(Reply& reply, Deadline deadline) = 0;
+  virtual std::uint64_t awaited() const = 0;  // replies that were asked for and not received yet
   virtual bool broken() const = 0;
   virtual std::string where() const = 0;  // "127.0.0.1:6379"
   virtual Clock& clock() = 0;
@@ -66,6 +69,8 @@ class Connection {
   // One round trip. A RESP error becomes an Error (see to_error).
   Result<Reply> call(Words words, Deadline deadline);
   Result<Reply> call(std::span<const std::string_view> words, Deadline deadline);
+  // Receives and drops what is awaited, so that the next reply answers the next question.
+  Status discard_awaited(Deadline deadline);
 };
 
 // NOAUTH/WRONGPASS/NOPERM → denied; LOADING/BUSY/TRYAGAIN/CLUSTERDOWN/MASTERDOWN/READONLY → unavailable; OOM → full;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <unordered_map>
 
 #include "base/text.h"
 #include "redis/operations.h"
@@ -16,39 +17,80 @@ std::string for_queue(std::string pattern, std::string_view queue) {
   return pattern;
 }
 
-// Adds the view of one key to `found` when exactly one tenant claims it.
-Status match_key(const BrokerName& broker, std::string_view key, QueueType type, std::span<const Claim> claims, std::map<std::string, QueueView>& found) {
-  if (is_quarantine_key(key)) return {};
-  const Claim* owner = nullptr;
-  for (const Claim& claim : claims) {
-    if (!glob_match(claim.match.match, key)) continue;
-    if (owner != nullptr && owner->tenant != claim.tenant)
-      return make_error(Code::conflict, "queue " + broker + "/" + escape(key, 120), "is claimed by tenants " + owner->tenant + " and " + claim.tenant);
-    if (owner == nullptr) owner = &claim;
+// Claims by the queue's whole name where they have no wildcard, so that a key is not compared with every claim.
+class ClaimIndex {
+ public:
+  ClaimIndex(const BrokerName& broker, std::span<const Claim> claims) : broker_(broker) {
+    for (const Claim& claim : claims) {
+      const bool exact = !claim.tenant.empty() && claim.match.match.find_first_of("*?[") == std::string::npos;
+      if (exact) by_name_.emplace(claim.match.match, &claim);
+      else patterns_.push_back(&claim);
+    }
   }
-  if (owner == nullptr) return {};
-  QueueView view;
-  view.id = {broker, std::string(key)};
-  view.tenant = owner->tenant;
-  view.type = type;
-  if (type == QueueType::list) {
-    view.processing = for_queue(owner->match.processing, key);
-    view.dead_letter = for_queue(owner->match.dead, key);
-  }
-  found.emplace(std::string(key), std::move(view));  // SCAN may name a key twice
-  return {};
-}
 
-Status scan_type(Connection& connection, const BrokerName& broker, QueueType type, std::span<const Claim> claims, std::map<std::string, QueueView>& found, Deadline deadline) {
-  std::string cursor = "0";
-  do {
-    CLAW_TRY_ASSIGN(const Reply reply, connection.call({"SCAN", cursor, "COUNT", "1000", "TYPE", name(type)}, deadline));
-    cursor = reply.root().first().text();
-    const Reply::View keys = reply.root().first().next();
-    Reply::View key = keys.first();
-    for (std::size_t i = 0; i < keys.size(); ++i, key = key.next()) CLAW_TRY(match_key(broker, key.text(), type, claims, found));
+  // The view of one key, when exactly one tenant claims it; nullopt when none does.
+  Result<std::optional<QueueView>> view_of(std::string_view key, QueueType type) const {
+    if (is_quarantine_key(key)) return std::optional<QueueView>();
+    std::optional<QueueView> view;
+    const auto [first, last] = by_name_.equal_range(std::string(key));
+    for (auto claim = first; claim != last; ++claim) CLAW_TRY(take(*claim->second, claim->second->tenant, key, type, view));
+    for (const Claim* claim : patterns_) {
+      const std::optional<TenantId> tenant = claim->tenant.empty() ? capture_tenant(claim->match.match, key)
+                                             : glob_match(claim->match.match, key) ? std::optional(claim->tenant) : std::nullopt;
+      if (tenant) CLAW_TRY(take(*claim, *tenant, key, type, view));
+    }
+    return view;
+  }
+
+ private:
+  Status take(const Claim& claim, const TenantId& tenant, std::string_view key, QueueType type, std::optional<QueueView>& view) const {
+    if (view && view->tenant != tenant)
+      return make_error(Code::conflict, "queue " + broker_ + "/" + escape(key, 120), "is claimed by tenants " + view->tenant + " and " + tenant);
+    if (view) return {};
+    view.emplace();
+    view->id = {broker_, std::string(key)};
+    view->tenant = tenant;
+    view->type = type;
+    if (type != QueueType::list) return {};
+    view->processing = for_queue(claim.match.processing, key);
+    view->dead_letter = for_queue(claim.match.dead, key);
+    return {};
+  }
+
+  const BrokerName& broker_;
+  std::unordered_multimap<std::string, const Claim*> by_name_;
+  std::vector<const Claim*> patterns_;
+};
+
+struct Cursor {
+  QueueType type;
+  std::string at = "0";
+  bool done = false;
+};
+
+// Both types side by side: one round trip brings a page of each.
+Status scan_keys(Connection& connection, const ClaimIndex& claims, std::map<std::string, QueueView>& found, Deadline deadline) {
+  Cursor cursors[] = {{.type = QueueType::stream}, {.type = QueueType::list}};
+  for (bool more = true; more;) {
+    for (const Cursor& cursor : cursors)
+      if (!cursor.done) connection.send({"SCAN", cursor.at, "COUNT", "1000", "TYPE", name(cursor.type)});
+    more = false;
+    for (Cursor& cursor : cursors) {
+      if (cursor.done) continue;
+      CLAW_TRY_ASSIGN(const Reply reply, connection.receive(deadline));
+      if (reply.root().is_error()) return to_error(reply.root().text(), "SCAN");
+      cursor.at = reply.root().first().text();
+      cursor.done = cursor.at == "0";
+      more |= !cursor.done;
+      const Reply::View keys = reply.root().first().next();
+      Reply::View key = keys.first();
+      for (std::size_t i = 0; i < keys.size(); ++i, key = key.next()) {
+        CLAW_TRY_ASSIGN(std::optional<QueueView> view, claims.view_of(key.text(), cursor.type));
+        if (view) found.emplace(key.text(), std::move(*view));  // SCAN may name a key twice
+      }
+    }
     if (deadline.expired(connection.clock())) return make_error(Code::timed_out, "SCAN", "the keyspace was not walked before the deadline");
-  } while (cursor != "0");
+  }
   return {};
 }
 
@@ -146,12 +188,12 @@ Result<std::uint64_t> server_time_ms(Connection& connection, Deadline deadline) 
 
 bool is_missing(Reply::View reply) { return reply.is_error() && (reply.text().find("no such key") != std::string_view::npos || reply.text().starts_with("WRONGTYPE")); }
 
-Status measure_consumers(Connection& connection, std::span<QueueView> views, Deadline deadline) {
-  for (const QueueView& view : views)
-    for (const GroupView& group : view.groups) connection.send({"XINFO", "CONSUMERS", view.id.name, group.name});
-  for (QueueView& view : views) {
-    view.consumers.clear();
-    for (const GroupView& group : view.groups) {
+Status measure_consumers(Connection& connection, std::span<QueueView* const> views, Deadline deadline) {
+  for (const QueueView* view : views)
+    for (const GroupView& group : view->groups) connection.send({"XINFO", "CONSUMERS", view->id.name, group.name});
+  for (QueueView* view : views) {
+    view->consumers.clear();
+    for (const GroupView& group : view->groups) {
       CLAW_TRY_ASSIGN(const Reply reply, connection.receive(deadline));
       if (!reply.root().is_array()) continue;  // the group went away meanwhile
       Reply::View one = reply.root().first();
@@ -162,62 +204,111 @@ Status measure_consumers(Connection& connection, std::span<QueueView> views, Dea
           else if (name == "pending") consumer.pending = count(value);
           else if (name == "idle") consumer.idle_ms = count(value);
         });
-        view.consumers.push_back(std::move(consumer));
+        view->consumers.push_back(std::move(consumer));
       }
     }
+  }
+  return {};
+}
+
+// Queues of one server, all commands in flight together.
+Status measure_batch(Connection& connection, std::span<QueueView* const> views, std::uint64_t now_ms, Deadline deadline) {
+  for (const QueueView* view : views) {
+    if (view->type == QueueType::stream) {
+      connection.send({"XINFO", "STREAM", view->id.name});
+      connection.send({"XINFO", "GROUPS", view->id.name});
+    } else {
+      connection.send({"LLEN", view->id.name});
+    }
+  }
+  for (QueueView* view : views) {
+    CLAW_TRY_ASSIGN(const Reply one, connection.receive(deadline));
+    view->entries = view->backlog = view->held = 0;
+    view->node = connection.where();
+    if (view->type == QueueType::list) {
+      if (is_missing(one.root())) continue;
+      if (one.root().is_error()) return to_error(one.root().text(), "measure " + escape(view->id.name, 120));
+      view->entries = view->backlog = count(one.root());
+      continue;
+    }
+    CLAW_TRY_ASSIGN(const Reply two, connection.receive(deadline));
+    if (is_missing(one.root()) || is_missing(two.root())) continue;
+    for (const Reply* reply : {&one, &two})
+      if (reply->root().is_error()) return to_error(reply->root().text(), "measure " + escape(view->id.name, 120));
+    put_stream(*view, one.root(), two.root(), now_ms);
+  }
+  return measure_consumers(connection, views, deadline);
+}
+
+// Processing lists, which may live on another server than their queue.
+Status measure_held(Connection& connection, std::span<QueueView* const> views, Deadline deadline) {
+  for (const QueueView* view : views) connection.send({"LLEN", view->processing});
+  for (QueueView* view : views) {
+    CLAW_TRY_ASSIGN(const Reply reply, connection.receive(deadline));
+    if (is_missing(reply.root())) continue;
+    if (reply.root().is_error()) return to_error(reply.root().text(), "measure " + escape(view->processing, 120));
+    view->held = count(reply.root());
+  }
+  return {};
+}
+
+// Runs `use` once a server and batch, over the views whose key lives there. Read-only, so a batch is read again where a
+// server moved or was lost meanwhile.
+template <class KeyOf, class Use>
+Status by_server(Servers& servers, std::vector<QueueView*> views, Deadline deadline, KeyOf&& key_of, Use&& use) {
+  constexpr std::size_t kPipeline = 2'000;  // queues whose commands are in flight together
+  for (int tries = 0; !views.empty();) {
+    std::map<Connection*, std::vector<QueueView*>> batches;
+    std::vector<QueueView*> later;
+    for (QueueView* view : views) {
+      CLAW_TRY_ASSIGN(Connection* home, servers.serving(key_of(*view), deadline));
+      std::vector<QueueView*>& batch = batches[home];
+      (batch.size() < kPipeline ? batch : later).push_back(view);
+    }
+    for (auto& [connection, batch] : batches) {
+      Status done = use(*connection, std::span<QueueView* const>(batch));
+      if (done.ok()) continue;
+      CLAW_TRY(servers.recover(done.error(), key_of(*batch.front()), Repeat::reads, tries++, deadline));
+      later = std::move(views);  // all anew: cheaper than to tell which were answered
+      break;
+    }
+    views = std::move(later);
   }
   return {};
 }
 
 }  // namespace
 
-Result<std::vector<QueueView>> discover_queues(Connection& connection, const BrokerName& broker, std::span<const Claim> claims, Deadline deadline) {
+Result<std::vector<QueueView>> discover_queues(Servers& servers, const BrokerName& broker, std::span<const Claim> claims, Deadline deadline) {
+  const ClaimIndex index(broker, claims);
   std::map<std::string, QueueView> found;
-  CLAW_TRY(scan_type(connection, broker, QueueType::stream, claims, found, deadline));
-  CLAW_TRY(scan_type(connection, broker, QueueType::list, claims, found, deadline));
+  CLAW_TRY_ASSIGN(const std::vector<Connection*> masters, servers.masters(deadline));
+  for (Connection* master : masters) CLAW_TRY(scan_keys(*master, index, found, deadline));
   // A list that is another's processing or dead list is part of that queue, not a queue of its own.
-  for (const auto& [key, view] : std::map(found)) {
-    if (view.processing != key) found.erase(view.processing);
-    if (view.dead_letter != key) found.erase(view.dead_letter);
-  }
+  std::vector<std::string> parts;
+  for (const auto& [key, view] : found)
+    for (const std::string* part : {&view.processing, &view.dead_letter})
+      if (!part->empty() && *part != key) parts.push_back(*part);
+  for (const std::string& part : parts) found.erase(part);
   std::vector<QueueView> views;
+  views.reserve(found.size());
   for (auto& [key, view] : found) views.push_back(std::move(view));
-  CLAW_TRY(measure_queues(connection, views, deadline));
+  CLAW_TRY(measure_queues(servers, views, deadline));
   return views;
 }
 
-Status measure_queues(Connection& connection, std::span<QueueView> views, Deadline deadline) {
-  CLAW_TRY_ASSIGN(const std::uint64_t now_ms, server_time_ms(connection, deadline));
-  constexpr std::size_t kPipeline = 2'000;  // queues whose commands are in flight together
-  for (std::size_t first = 0; first < views.size(); first += kPipeline) {
-    const auto part = views.subspan(first, std::min(kPipeline, views.size() - first));
-    for (const QueueView& view : part) {
-      if (view.type == QueueType::stream) {
-        connection.send({"XINFO", "STREAM", view.id.name});
-        connection.send({"XINFO", "GROUPS", view.id.name});
-      } else {
-        connection.send({"LLEN", view.id.name});
-        connection.send({"LLEN", view.processing.empty() ? view.id.name : view.processing});
-      }
-    }
-    for (QueueView& view : part) {
-      CLAW_TRY_ASSIGN(const Reply one, connection.receive(deadline));
-      CLAW_TRY_ASSIGN(const Reply two, connection.receive(deadline));
-      view.entries = view.backlog = view.held = 0;
-      view.node = connection.where();
-      if (is_missing(one.root()) || is_missing(two.root())) continue;
-      for (const Reply* reply : {&one, &two})
-        if (reply->root().is_error()) return to_error(reply->root().text(), "measure " + escape(view.id.name, 120));
-      if (view.type == QueueType::stream) {
-        put_stream(view, one.root(), two.root(), now_ms);
-      } else {
-        view.entries = view.backlog = count(one.root());
-        view.held = view.processing.empty() ? 0 : count(two.root());
-      }
-    }
-    CLAW_TRY(measure_consumers(connection, part, deadline));
+Status measure_queues(Servers& servers, std::span<QueueView> views, Deadline deadline) {
+  CLAW_TRY_ASSIGN(const std::vector<Connection*> masters, servers.masters(deadline));
+  CLAW_TRY_ASSIGN(const std::uint64_t now_ms, server_time_ms(*masters.front(), deadline));
+  std::vector<QueueView*> all, with_processing;
+  for (QueueView& view : views) {
+    all.push_back(&view);
+    if (view.type == QueueType::list && !view.processing.empty()) with_processing.push_back(&view);
   }
-  return {};
+  CLAW_TRY(by_server(servers, std::move(all), deadline, [](const QueueView& v) -> const std::string& { return v.id.name; },
+                     [&](Connection& connection, std::span<QueueView* const> batch) { return measure_batch(connection, batch, now_ms, deadline); }));
+  return by_server(servers, std::move(with_processing), deadline, [](const QueueView& v) -> const std::string& { return v.processing; },
+                   [&](Connection& connection, std::span<QueueView* const> batch) { return measure_held(connection, batch, deadline); });
 }
 
 }  // namespace claw::redis

@@ -6,14 +6,15 @@
 #include <vector>
 
 #include "broker/broker.h"
-#include "redis/connection.h"
+#include "redis/servers.h"
 
 namespace claw::redis {
 
-// SCAN with TYPE (never KEYS) once over the keyspace for all claims, then every matched key is measured in one pipeline.
-Result<std::vector<QueueView>> discover_queues(Connection& connection, const BrokerName& broker, std::span<const Claim> claims, Deadline deadline);
+// SCAN with TYPE (never KEYS) once over every master's keyspace for all claims, then every matched key is measured in one
+// pipeline a server.
+Result<std::vector<QueueView>> discover_queues(Servers& servers, const BrokerName& broker, std::span<const Claim> claims, Deadline deadline);
 
 // Fills in the measures of views that have id, tenant, type, processing and dead_letter. A key that is gone has zero entries.
-Status measure_queues(Connection& connection, std::span<QueueView> views, Deadline deadline);
+Status measure_queues(Servers& servers, std::span<QueueView> views, Deadline deadline);
 
 }  // namespace claw::redis

@@ -19,6 +19,9 @@ class ListReader {
     return {};
   }
   bool opened() const { return opened_; }
+  const std::string& key() const { return key_; }
+  // What was asked and not read is asked anew.
+  void rewind() { asked_ = read_; }
 
   Result<bool> next(Connection& connection, Reply& reply, Batch& page, Deadline deadline) {
     while (asked_ < length_ && asked_ - read_ < kInFlight * kPage) {
@@ -27,9 +30,9 @@ class ListReader {
     }
     if (read_ >= length_) return false;
     CLAW_TRY(connection.receive_into(reply, deadline));
+    if (reply.root().is_error()) return to_error(reply.root().text(), "LRANGE " + key_);
     const std::int64_t first = read_;
     read_ = std::min(read_ + kPage, length_);
-    if (reply.root().is_error()) return to_error(reply.root().text(), "LRANGE " + key_);
     Reply::View value = reply.root().first();
     for (std::size_t i = 0; i < reply.root().size(); ++i, value = value.next()) {
       const auto index = static_cast<std::uint64_t>(first) + i;
@@ -39,13 +42,6 @@ class ListReader {
     if (reply.root().size() < static_cast<std::size_t>(read_ - first)) length_ = std::min(length_, asked_);  // it became shorter
     page.adopt(reply.release_buffer());
     return true;
-  }
-
-  void drain(Connection& connection) {
-    for (; read_ < asked_; read_ = std::min(read_ + kPage, asked_)) {
-      Reply unread;
-      if (!connection.receive_into(unread, Deadline::in(connection.clock(), Millis(5'000))).ok()) return;
-    }
   }
 
  private:
@@ -60,25 +56,39 @@ class ListReader {
 
 class ListWindow final : public Window {
  public:
-  ListWindow(Connection& connection, std::vector<ListReader> lists) : connection_(connection), lists_(std::move(lists)) {}
-  ~ListWindow() override {
-    if (at_ < lists_.size()) lists_[at_].drain(connection_);
-  }
+  ListWindow(Servers& servers, std::vector<ListReader> lists) : servers_(servers), lists_(std::move(lists)) {}
 
   Result<bool> next(Batch& page, Deadline deadline) override {
     reply_.reuse_buffer(page.recycle());
     page.clear();
-    for (; at_ < lists_.size(); ++at_) {
-      ListReader& list = lists_[at_];
-      if (!list.opened()) CLAW_TRY(list.open(connection_, deadline));
-      CLAW_TRY_ASSIGN(const bool more, list.next(connection_, reply_, page, deadline));
+    for (; at_ < lists_.size(); ++at_, connection_ = nullptr) {
+      CLAW_TRY_ASSIGN(const bool more, read(lists_[at_], page, deadline));
       if (more) return true;
     }
     return false;
   }
 
  private:
-  Connection& connection_;
+  // A look changes nothing, so it goes on where it was after a restart, a failover or a move of the key.
+  Result<bool> read(ListReader& list, Batch& page, Deadline deadline) {
+    for (int tries = 0;; ++tries) {
+      Result<bool> more = one_page(list, page, deadline);
+      if (more) return more;
+      CLAW_TRY_ASSIGN(connection_, servers_.recover(more.error(), list.key(), Repeat::reads, tries, deadline));
+      list.rewind();
+    }
+  }
+  Result<bool> one_page(ListReader& list, Batch& page, Deadline deadline) {
+    page.clear();
+    if (connection_ == nullptr) {
+      CLAW_TRY_ASSIGN(connection_, servers_.serving(list.key(), deadline));
+    }
+    if (!list.opened()) CLAW_TRY(list.open(*connection_, deadline));
+    return list.next(*connection_, reply_, page, deadline);
+  }
+
+  Servers& servers_;
+  Connection* connection_ = nullptr;  // of the list under way
   Reply reply_;
   std::vector<ListReader> lists_;
   std::size_t at_ = 0;
@@ -86,13 +96,13 @@ class ListWindow final : public Window {
 
 }  // namespace
 
-Result<std::unique_ptr<Window>> look_list(Connection& connection, const QueueView& queue, Deadline) {
+std::unique_ptr<Window> look_list(Servers& servers, const QueueView& queue) {
   std::vector<ListReader> lists;
   // Stuck in the processing list: given to a consumer that neither finished it nor put it back.
   if (!queue.processing.empty()) lists.emplace_back(queue.processing, kProcessingBit, Evidence{.pending = 1, .attempts = 2});
   if (!queue.dead_letter.empty()) lists.emplace_back(queue.dead_letter, kDeadBit, Evidence{.attempts = 2, .dead_lettered = true});
   lists.emplace_back(queue.id.name, 0, Evidence{.waiting = 1});
-  return std::unique_ptr<Window>(std::make_unique<ListWindow>(connection, std::move(lists)));
+  return std::make_unique<ListWindow>(servers, std::move(lists));
 }
 
 }  // namespace claw::redis

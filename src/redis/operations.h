@@ -8,15 +8,16 @@
 
 #include "broker/broker.h"
 #include "redis/connection.h"
+#include "redis/servers.h"
 
 namespace claw::redis {
 
 // Entries of the stream up to the one that is last now, with what every group's deliveries tell about each.
-Result<std::unique_ptr<Window>> look_stream(Connection& connection, const QueueView& queue, Deadline deadline);
+Result<std::unique_ptr<Window>> look_stream(Servers& servers, Connection& connection, const QueueView& queue, Deadline deadline);
 
 // First the processing and the dead list, as evidence only (kProcessingBit, kDeadBit in the key's high word), then the list
 // from its head. key = {index from the head, index from the tail} at the time of the look.
-Result<std::unique_ptr<Window>> look_list(Connection& connection, const QueueView& queue, Deadline deadline);
+std::unique_ptr<Window> look_list(Servers& servers, const QueueView& queue);
 inline constexpr std::uint64_t kProcessingBit = 1ull << 63;
 inline constexpr std::uint64_t kDeadBit = 1ull << 62;
 

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "model/message.h"
 
 namespace claw::redis {
 namespace {
+
+constexpr std::size_t kSmall = 32 * 1024;
 
 Error not_resp(const char* what) { return make_error(Code::corrupt, "RESP", what); }
 
@@ -21,10 +24,13 @@ Reply::View Reply::View::operator[](std::size_t index) const {
 }
 
 std::span<char> Parser::room(std::size_t wanted) {
-  if (buffer_.size() < used_ + wanted + Batch::kPadding) {
-    if (begin_ > 0 && begin_ == used_) begin_ = at_ = used_ = 0;
-    buffer_.resize(std::max(buffer_.size() * 2, used_ + wanted + Batch::kPadding));
+  if (buffer_.size() < used_ + wanted + Batch::kPadding && begin_ > 0) {  // what was taken makes room
+    std::memmove(buffer_.data(), buffer_.data() + begin_, used_ - begin_);
+    at_ -= begin_;
+    used_ -= begin_;
+    begin_ = 0;
   }
+  if (buffer_.size() < used_ + wanted + Batch::kPadding) buffer_.resize(std::max(buffer_.size() * 2, used_ + wanted + Batch::kPadding));
   return {buffer_.data() + used_, buffer_.size() - used_ - Batch::kPadding};
 }
 
@@ -123,21 +129,35 @@ Result<bool> Parser::advance() {
 Result<bool> Parser::next(Reply& reply) {
   CLAW_TRY_ASSIGN(const bool whole, advance());
   if (!whole) return false;
-  // The reply takes the buffer; what follows it (the start of the next reply) moves to a fresh one.
+  const char* base = at_ - begin_ <= kSmall ? copy_out(reply) : hand_over(reply);
+  for (Reply::Node& node : nodes_)
+    if (node.data != nullptr) node.data = base - 1 + reinterpret_cast<std::uintptr_t>(node.data);
+  reply.nodes_.swap(nodes_);
+  nodes_.clear();
+  return true;
+}
+
+// One of many small replies in a pipeline: its bytes are copied, the rest stays where it is.
+const char* Parser::copy_out(Reply& reply) {
+  const std::size_t size = at_ - begin_;
+  if (reply.buffer_.size() < size + Batch::kPadding) reply.buffer_.resize(size + Batch::kPadding);
+  std::memcpy(reply.buffer_.data(), buffer_.data() + begin_, size);
+  begin_ = at_;
+  return reply.buffer_.data();
+}
+
+// A page: the reply takes the buffer as it is, and what follows it (the start of the next reply) moves to the reply's old one.
+const char* Parser::hand_over(Reply& reply) {
   std::vector<char> rest = std::move(reply.buffer_);
   const std::size_t left = used_ - at_;
   if (rest.size() < left + Batch::kPadding) rest.resize(left + Batch::kPadding);
   std::memcpy(rest.data(), buffer_.data() + at_, left);
-  const char* base = buffer_.data() + begin_ - 1;
-  for (Reply::Node& node : nodes_)
-    if (node.data != nullptr) node.data = base + reinterpret_cast<std::uintptr_t>(node.data);
-  reply.nodes_.swap(nodes_);
-  nodes_.clear();
   reply.buffer_ = std::move(buffer_);
   buffer_ = std::move(rest);
-  begin_ = at_ = 0;
+  const std::size_t from = std::exchange(begin_, 0);
+  at_ = 0;
   used_ = left;
-  return true;
+  return reply.buffer_.data() + from;
 }
 
 }  // namespace claw::redis

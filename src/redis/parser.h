@@ -41,6 +41,8 @@ class Parser {
   Result<bool> advance();
   Result<bool> one_value();
   void close_finished();
+  const char* copy_out(Reply& reply);
+  const char* hand_over(Reply& reply);
 
   std::vector<char> buffer_;
   std::size_t begin_ = 0;  // first byte of the reply under way

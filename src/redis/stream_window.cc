@@ -14,21 +14,26 @@ MessageKey after(MessageKey key) { return key.low == UINT64_MAX ? MessageKey{key
 // it while this one is examined. Answers come in order: call() takes an awaited page in before it asks something else.
 class Pages {
  public:
-  Pages(Connection& connection, std::string key) : connection_(connection), key_(std::move(key)) {}
+  Pages(Connection& connection, std::string key) : connection_(&connection), key_(std::move(key)) {}
 
+  // Another connection serves the key now: what was asked on the old one is forgotten.
+  void move_to(Connection& connection) {
+    connection_ = &connection;
+    awaited_ = taken_in_ = false;
+  }
   void ask(MessageKey from, MessageKey end) {
-    connection_.send({"XRANGE", key_, stream_id(from), stream_id(end), "COUNT", std::to_string(kPage)});
+    connection_->send({"XRANGE", key_, stream_id(from), stream_id(end), "COUNT", std::to_string(kPage)});
     awaited_ = true;
   }
   bool asked() const { return awaited_ || taken_in_; }
-  Status flush(Deadline deadline) { return connection_.flush(deadline); }
+  Status flush(Deadline deadline) { return connection_->flush(deadline); }
 
   // The page that was asked for, into `reply`, whose buffers are reused.
   Status take(Reply& reply, Deadline deadline) {
     CLAW_CHECK(asked());
     if (!taken_in_) {
       awaited_ = false;
-      return connection_.receive_into(reply, deadline);
+      return connection_->receive_into(reply, deadline);
     }
     std::swap(reply, ahead_);
     taken_in_ = false;
@@ -37,23 +42,16 @@ class Pages {
   Result<Reply> call(Words words, Deadline deadline) {
     if (awaited_) {
       awaited_ = false;
-      CLAW_TRY(connection_.receive_into(ahead_, deadline));
+      CLAW_TRY(connection_->receive_into(ahead_, deadline));
       taken_in_ = true;
     }
-    return connection_.call(words, deadline);
+    return connection_->call(words, deadline);
   }
 
   const std::string& key() const { return key_; }
 
-  // A page that was asked for and not taken would answer somebody else's question.
-  ~Pages() {
-    if (!awaited_) return;
-    Reply unread;
-    static_cast<void>(connection_.receive_into(unread, Deadline::in(connection_.clock(), Millis(5'000))).ok());
-  }
-
  private:
-  Connection& connection_;
+  Connection* connection_;
   std::string key_;
   Reply ahead_;
   bool awaited_ = false;
@@ -64,6 +62,13 @@ class Pages {
 class PendingCursor {
  public:
   PendingCursor(std::string group, MessageKey last_delivered) : group_(std::move(group)), last_delivered_(last_delivered) {}
+
+  // Forgets what it read, so that it may be asked for an earlier key again.
+  void rewind() {
+    page_.clear();
+    at_ = 0;
+    done_ = false;
+  }
 
   Status judge(Pages& pages, MessageKey key, Evidence& evidence, Deadline deadline) {
     if (last_delivered_ < key) {
@@ -122,13 +127,13 @@ class PendingCursor {
 
 class StreamWindow final : public Window {
  public:
-  StreamWindow(Connection& connection, std::string key) : connection_(connection), key_(key), pages_(connection, std::move(key)) {}
+  StreamWindow(Servers& servers, Connection& connection, std::string key) : servers_(servers), key_(key), pages_(connection, std::move(key)) {}
 
   Status open(Deadline deadline) {
-    CLAW_TRY_ASSIGN(const Reply last, connection_.call({"XREVRANGE", key_, "+", "-", "COUNT", "1"}, deadline));
+    CLAW_TRY_ASSIGN(const Reply last, pages_.call({"XREVRANGE", key_, "+", "-", "COUNT", "1"}, deadline));
     if (last.root().size() == 0) return {};
     CLAW_TRY_ASSIGN(end_, parse_stream_id(last.root().first().first().text()));
-    CLAW_TRY_ASSIGN(const Reply groups, connection_.call({"XINFO", "GROUPS", key_}, deadline));
+    CLAW_TRY_ASSIGN(const Reply groups, pages_.call({"XINFO", "GROUPS", key_}, deadline));
     Reply::View group = groups.root().first();
     for (std::size_t i = 0; i < groups.root().size(); ++i, group = group.next()) {
       std::string name;
@@ -145,9 +150,25 @@ class StreamWindow final : public Window {
     return {};
   }
 
+  // A look changes nothing, so it goes on where it was after a restart, a failover or a move of the key.
   Result<bool> next(Batch& page, Deadline deadline) override {
     reply_.reuse_buffer(page.recycle());
-    page.clear();
+    const MessageKey first = from_;
+    const bool more = more_;
+    for (int tries = 0;; ++tries) {
+      page.clear();
+      Result<bool> read = read_page(page, deadline);
+      if (read) return read;
+      CLAW_TRY_ASSIGN(Connection* connection, servers_.recover(read.error(), key_, Repeat::reads, tries, deadline));
+      pages_.move_to(*connection);
+      for (PendingCursor& group : groups_) group.rewind();
+      from_ = first;
+      more_ = more;
+    }
+  }
+
+ private:
+  Result<bool> read_page(Batch& page, Deadline deadline) {
     if (!more_) return false;
     if (!pages_.asked()) pages_.ask(from_, end_);
     CLAW_TRY(pages_.take(reply_, deadline));
@@ -160,7 +181,6 @@ class StreamWindow final : public Window {
     return !page.entries().empty();
   }
 
- private:
   // Asks for the page after this one.
   Status go_on(Deadline deadline) {
     const std::size_t count = reply_.root().size();
@@ -194,7 +214,7 @@ class StreamWindow final : public Window {
     return {};
   }
 
-  Connection& connection_;
+  Servers& servers_;
   std::string key_;
   Pages pages_;
   Reply reply_;
@@ -206,8 +226,8 @@ class StreamWindow final : public Window {
 
 }  // namespace
 
-Result<std::unique_ptr<Window>> look_stream(Connection& connection, const QueueView& queue, Deadline deadline) {
-  auto window = std::make_unique<StreamWindow>(connection, queue.id.name);
+Result<std::unique_ptr<Window>> look_stream(Servers& servers, Connection& connection, const QueueView& queue, Deadline deadline) {
+  auto window = std::make_unique<StreamWindow>(servers, connection, queue.id.name);
   CLAW_TRY(window->open(deadline));
   return std::unique_ptr<Window>(std::move(window));
 }

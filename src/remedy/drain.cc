@@ -14,6 +14,9 @@ namespace {
 
 using nlohmann::json;
 
+constexpr int kRemoveTries = 8;  // with growing pauses: long enough for a restart or a failover, then the execution is held
+constexpr Millis kRemovePause{500};
+
 Status check_brake(Surroundings& around) {
   if (around.brake_on()) return make_error(Code::refused, "brake", "the brake is on: nothing more is touched");
   return {};
@@ -62,14 +65,26 @@ Result<std::vector<Message>> snapshot_queue(const Plan& plan, std::size_t q, Led
   return messages;
 }
 
-Status remove_slice(const Plan& plan, const Slice& slice, std::span<const Message> snapshot, const std::string& execution_id,
+// A removal that may or may not have happened is made again: by its numbers it finds what it moved before.
+Result<std::vector<Removal>> remove_surely(RemoveRequest request, Surroundings& around) {
+  for (int tries = 1;; ++tries) {
+    CLAW_TRY(check_brake(around));
+    CLAW_TRY_ASSIGN(Broker * broker, around.broker(request.queue.queue.broker));
+    Result<std::vector<Removal>> removals = broker->remove(request, deadline_of(around));
+    const bool passing = !removals.ok() && (removals.error().code == Code::unavailable || removals.error().code == Code::timed_out ||
+                                            removals.error().code == Code::throttled || removals.error().code == Code::outcome_unknown);
+    if (!passing || tries == kRemoveTries) return removals;
+    request.again = true;
+    around.clock.sleep(kRemovePause * tries);
+  }
+}
+
+Status remove_slice(const Plan& plan, const Slice& slice, std::span<const Message> snapshot, const std::string& execution_id, bool again,
                     Surroundings& around, Totals& totals) {
   const PlannedQueue& queue = plan.queues[slice.queue];
-  CLAW_TRY(check_brake(around));
-  CLAW_TRY_ASSIGN(Broker * broker, around.broker(queue.queue.broker));
-  const RemoveRequest request{.queue = queue, .messages = snapshot.subspan(slice.first, slice.count), .execution_id = execution_id,
-                              .first_number = slice.first, .block_budget = plan.limits.block_budget};
-  CLAW_TRY_ASSIGN(const std::vector<Removal> removals, broker->remove(request, deadline_of(around)));
+  CLAW_TRY_ASSIGN(const std::vector<Removal> removals,
+                  remove_surely({.queue = queue, .messages = snapshot.subspan(slice.first, slice.count), .execution_id = execution_id,
+                                 .first_number = slice.first, .block_budget = plan.limits.block_budget, .again = again}, around));
   if (removals.size() != slice.count)
     return make_error(Code::corrupt, "remove " + queue.queue.text(), fmt::format("{} answers for {} messages", removals.size(), slice.count));
   totals.planned += slice.count;
@@ -117,10 +132,11 @@ Status remove_wave(const Plan& plan, const Wave& wave, std::size_t w, const std:
   }
   std::uint64_t count = 0;
   for (const Slice& slice : wave) count += slice.count;
+  const bool again = ledger.has(intent);  // an earlier process may have carried it out in part
   CLAW_TRY(ledger.record("intent", json{{"wave", w}, {"messages", count}, {"to", "quarantine"}}.dump()));
   CLAW_TRY(ledger.journal(intent, "{}"));
   for (const Slice& slice : wave) {
-    CLAW_TRY(remove_slice(plan, slice, snapshots[slice.queue], ledger.execution_id(), around, totals));
+    CLAW_TRY(remove_slice(plan, slice, snapshots[slice.queue], ledger.execution_id(), again, around, totals));
     if (around.progress) around.progress(totals.planned, plan.total());
   }
   CLAW_CHECK(totals.adds_up());
