@@ -90,6 +90,13 @@ class Redis final : public Broker {
     return restore_messages(*connection_, request, deadline);
   }
 
+  Status quarantine_again(const RestoreRequest& request, std::span<const std::size_t> numbers, Deadline deadline) override {
+    CLAW_TRY(alive(deadline));
+    return redis::quarantine_again(*connection_, request, numbers, deadline);
+  }
+
+  std::uint64_t out_of_reach(const PlannedQueue& queue, Millis block_budget) const override { return redis::out_of_reach(queue, block_budget); }
+
   std::string quarantine_name(const QueueId& queue) const override { return quarantine_key(queue.name); }
 
  private:

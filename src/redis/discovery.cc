@@ -34,6 +34,7 @@ Status match_key(const BrokerName& broker, std::string_view key, QueueType type,
   if (type == QueueType::list) {
     view.processing = for_queue(owner->match.processing, key);
     view.dead_letter = for_queue(owner->match.dead, key);
+    view.takes_from = owner->match.takes_from;
   }
   found.emplace(std::string(key), std::move(view));  // SCAN may name a key twice
   return {};
