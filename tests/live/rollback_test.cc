@@ -38,6 +38,15 @@ class Rollback : public ::testing::Test {
     return std::move(*reply);
   }
 
+  // Many at once.
+  void pipeline(const std::vector<std::vector<std::string>>& commands) {
+    for (const auto& words : commands) {
+      std::vector<std::string_view> views(words.begin(), words.end());
+      connection->send(views);
+    }
+    for (std::size_t i = 0; i < commands.size(); ++i) ASSERT_TRUE(connection->receive(soon()).ok());
+  }
+
   // Plans the messages at these places of a look, snapshots and removes them.
   void remove(const std::string& name, QueueType type, const std::set<int>& numbers) {
     std::vector<Claim> claims = {{"t", {.broker = "r", .match = name, .processing = "", .dead = ""}}};
@@ -137,10 +146,9 @@ TEST_F(Rollback, of_a_list_finds_the_places_after_pushes_at_one_end_and_pops_at_
   std::set<int> numbers;
   for (int i = 20; i < 8'990; i += 40) numbers.insert(i);
   remove("l", QueueType::list, numbers);
-  for (int i = 0; i < 700; ++i) {
-    call({"LPUSH", "l", "new" + std::to_string(i)});
-    call({"RPOP", "l"});
-  }
+  std::vector<std::vector<std::string>> traffic;
+  for (int i = 0; i < 700; ++i) traffic.insert(traffic.end(), {{"LPUSH", "l", "new" + std::to_string(i)}, {"RPOP", "l"}});
+  pipeline(traffic);
   // What was removed of the consumed part has no neighbours any more: it goes where consumers take, the oldest first.
   const RestoreOutcome out = restore(request());
   EXPECT_EQ(out.restored, numbers.size());
@@ -170,12 +178,12 @@ TEST_F(Rollback, of_a_list_goes_to_the_end_that_consumers_take_from_where_no_nei
 }
 
 TEST_F(Rollback, of_a_list_with_equal_bodies_says_that_places_look_alike) {
-  for (int i = 0; i < 200; ++i) call({"RPUSH", "l", i % 2 == 0 ? "ping" : "pong"});
-  for (int i = 0; i < 2; ++i) call({"RPUSH", "l", "bad"});
+  for (int i = 0; i < 200; ++i) call({"RPUSH", "l", "ping"});
+  call({"RPUSH", "l", "bad"});
   const auto before = list("l");
-  remove("l", QueueType::list, {40, 200});
+  remove("l", QueueType::list, {40});
   const RestoreOutcome out = restore(request());
-  EXPECT_EQ(out.restored, 2u);
+  EXPECT_EQ(out.restored, 1u);
   EXPECT_EQ(out.achieved, RestoreOrder::tail) << "a place among equals is not known to be the old one";
   auto now = list("l"), sorted = before;
   std::sort(now.begin(), now.end());
@@ -189,8 +197,10 @@ TEST_F(Rollback, of_a_stream_is_equal_to_the_stream_before_with_groups_pending_e
   call({"XGROUP", "CREATE", "s", "behind", "0"});
   call({"XREADGROUP", "GROUP", "ahead", "c1", "COUNT", "3000", "STREAMS", "s", ">"});
   call({"XREADGROUP", "GROUP", "behind", "c2", "COUNT", "100", "STREAMS", "s", ">"});
+  std::vector<std::vector<std::string>> acks;
   for (int i = 0; i < 3'000; ++i)
-    if (i % 10 != 3) call({"XACK", "s", "ahead", std::to_string(1000 + i) + "-0"});
+    if (i % 10 != 3) acks.push_back({"XACK", "s", "ahead", std::to_string(1000 + i) + "-0"});
+  pipeline(acks);
   call({"XCLAIM", "s", "ahead", "c9", "0", "1003-0", "RETRYCOUNT", "7"});
   call({"PEXPIREAT", "s", "4000000000000"});
   const std::string before = raw({"XRANGE", "s", "-", "+"}), groups = raw({"XPENDING", "s", "ahead"});
@@ -219,9 +229,10 @@ TEST_F(Rollback, of_a_stream_follows_what_is_added_acknowledged_deleted_and_trim
   fill_stream("s", 20'000);
   call({"XGROUP", "CREATE", "s", "g", "0"});
   call({"XREADGROUP", "GROUP", "g", "c", "COUNT", "12000", "STREAMS", "s", ">"});
+  std::vector<std::vector<std::string>> acks;
   for (int i = 0; i < 12'000; ++i)
-    if (i >= 6'000 && i % 40 == 7) continue;
-    else call({"XACK", "s", "g", std::to_string(1000 + i) + "-0"});
+    if (i < 6'000 || i % 40 != 7) acks.push_back({"XACK", "s", "g", std::to_string(1000 + i) + "-0"});
+  pipeline(acks);
   std::set<int> numbers;
   for (int i = 6'007; i < 12'000; i += 40) numbers.insert(i);
   remove("s", QueueType::stream, numbers);
@@ -232,7 +243,7 @@ TEST_F(Rollback, of_a_stream_follows_what_is_added_acknowledged_deleted_and_trim
     ++step;
     call({"XADD", "s", std::to_string(100'000 + step) + "-0", "b", "new" + std::to_string(step)});
     call({"XREADGROUP", "GROUP", "g", "c2", "COUNT", "2", "STREAMS", "s", ">"});
-    call({"XACK", "s", "g", std::to_string(13'000 + 2 * step) + "-0"});
+    call({"XACK", "s", "g", std::to_string(12'998 + 2 * step) + "-0"});
     call({"XDEL", "s", std::to_string(1'500 + step) + "-0"});
     call({"XTRIM", "s", "MINID", std::to_string(1'000 + step) + "-0"});
     return {};
