@@ -16,13 +16,15 @@ constexpr std::size_t kSliceBytes = 4u << 20;
 constexpr std::size_t kMostInSlice = 20'000;
 constexpr std::size_t kAlmostThere = 200;  // entries of a slice: fewer, and the copy has caught up
 constexpr std::uint64_t kMostPending = 2'500;  // the swap claims each pending entry: 4 us
-constexpr std::size_t kMostDelta = 1'000;      // entries that the swap adds, and compares at the front
+constexpr std::size_t kMostDelta = 500;         // entries that the swap adds, and compares at the front and behind a head
 constexpr int kSwaps = 40;
 
 // Copies a slice. KEYS: stream, side. ARGV: after, before, count, then per message, ascending: ms, seq, pairs, then name and
-// value of each. `before` is below the first message that is not passed on. Answers {last id, messages used, entries}.
+// value of each. `before` is below the first message that is not passed on. Answers {last id, messages used, entries,
+// microseconds (0: the server's clock stands still in scripts)}.
 constexpr std::string_view kCopy = R"lua(
 local call, match = redis.call, string.match
+local start = call('TIME')
 local entries = call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', ARGV[3])
 local full = #entries == tonumber(ARGV[3])
 local a, used, last = 4, 0, ''
@@ -41,7 +43,31 @@ for i = 1, #entries do
   call('XADD', KEYS[2], last, unpack(entries[i][2]))
 end
 if not full then put_until() end
-return {last, used, #entries}
+local stop = call('TIME')
+return {last, used, #entries, (stop[1] - start[1]) * 1000000 + stop[2] - start[2]}
+)lua";
+
+// Deletes from the side key what the old stream no longer has between two ids, but for the messages. At most `most` entries.
+constexpr std::string_view kStrike = R"lua(
+local function strike(stream, side, ids, from, to, most)
+  local copied, there, dead = redis.call('XRANGE', side, from, to, 'COUNT', most), {}, {}
+  if #copied == 0 then return 0 end
+  local last = copied[#copied][1]
+  for _, entry in ipairs(redis.call('XRANGE', stream, from, last)) do there[entry[1]] = true end
+  for i = 1, #copied do
+    local id = copied[i][1]
+    if not there[id] and redis.call('SISMEMBER', ids, id) == 0 then dead[#dead + 1] = id end
+  end
+  for i = 1, #dead, 1000 do redis.call('XDEL', side, unpack(dead, i, math.min(i + 999, #dead))) end
+  return #dead, last
+end
+)lua";
+
+// KEYS: stream, side, ids. ARGV: from, to, count. Answers {last id, deleted}, or nil at the end.
+constexpr std::string_view kTidy = R"lua(
+local dead, last = strike(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3])
+if not last then return nil end
+return {last, dead}
 )lua";
 
 // KEYS: side. ARGV: group, then per entry: consumer, id, idle ms, attempts.
@@ -52,10 +78,10 @@ end
 return 1
 )lua";
 
-// The swap. KEYS: stream, side, quarantine, kept quarantine, trash. ARGV: last copied id, number of messages in the side key,
-// the quarantine's length, entries-added and last id, most pending, most delta, number of groups that await messages, then of
-// each: name, oldest message that it has not been given (ms, seq; '' when none), number of messages pending; then the ids of
-// the oldest messages, "1" first when those are all. Everything is checked before the stream or the quarantine is touched.
+// The swap. KEYS: stream, side, quarantine, kept quarantine, trash, ids of the messages. ARGV: last copied id, number of
+// messages in the side key, the quarantine's length, entries-added and last id, most pending, most delta, number of groups
+// that await messages, then of each: name, oldest message that it has not been given (ms, seq; '' when none), number of
+// messages pending. Everything is checked before the stream or the quarantine is touched.
 // Answers "ok", or why not.
 constexpr std::string_view kSwap = R"lua(
 local call, match = redis.call, string.match
@@ -107,24 +133,18 @@ if pending > most_pending then return 'too many pending entries' end
 local fresh = call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', most + 1)
 if #fresh > most then return 'behind' end
 
--- What was deleted or trimmed since, near the front where consumers and trimming delete.
+-- What was deleted or trimmed since: at the front, where trimming deletes, and behind the groups' heads, where consumers do.
 if side['length'] - messages + #fresh ~= old['length'] then
-  local all, ours, last_of_ours = ARGV[a] == '1', {}, nil
-  for i = a + 1, #ARGV do
-    ours[ARGV[i]] = true
-    last_of_ours = ARGV[i]
+  local dead, seen = 0, {}
+  local front = call('XRANGE', KEYS[1], '-', '+', 'COUNT', most)
+  dead = dead + strike(KEYS[1], KEYS[2], KEYS[6], '-', #front < most and ARGV[1] or front[#front][1], 3 * most)
+  for i = 1, math.min(#groups, 6) do
+    local head = groups[i]['last-delivered-id']
+    local back = call('XREVRANGE', KEYS[1], head, '-', 'COUNT', most)
+    if #back > 0 and not seen[head] then dead = dead + strike(KEYS[1], KEYS[2], KEYS[6], back[#back][1], head, 3 * most) end
+    seen[head] = true
   end
-  local front, there = call('XRANGE', KEYS[1], '-', '+', 'COUNT', most), {}
-  for i = 1, #front do there[front[i][1]] = true end
-  local until_ = #front < most and ARGV[1] or front[#front][1]
-  if not all and last_of_ours and id_older(last_of_ours, until_) then until_ = last_of_ours end
-  local copied, dead = call('XRANGE', KEYS[2], '-', until_, 'COUNT', 3 * most), {}
-  for i = 1, #copied do
-    local id = copied[i][1]
-    if not there[id] and not ours[id] then dead[#dead + 1] = id end
-  end
-  for i = 1, #dead, 1000 do call('XDEL', KEYS[2], unpack(dead, i, math.min(i + 999, #dead))) end
-  if side['length'] - #dead - messages + #fresh ~= old['length'] then return #dead > 0 and 'behind' or 'entries were deleted from the middle of the stream meanwhile' end
+  if side['length'] - dead - messages + #fresh ~= old['length'] then return 'deleted' end
 end
 call('UNLINK', KEYS[5])
 for i = 1, #fresh do call('XADD', KEYS[2], fresh[i][1], unpack(fresh[i][2])) end
@@ -164,7 +184,7 @@ local expires = call('PEXPIRETIME', KEYS[1])
 call('RENAME', KEYS[1], KEYS[5])
 call('RENAME', KEYS[2], KEYS[1])
 if expires > 0 then call('PEXPIREAT', KEYS[1], expires) end
-call('UNLINK', KEYS[5])
+call('UNLINK', KEYS[5], KEYS[6])
 if call('EXISTS', KEYS[4]) == 1 then call('RENAME', KEYS[4], KEYS[3]) else call('UNLINK', KEYS[3]) end
 return 'ok'
 )lua";
@@ -233,10 +253,10 @@ bool passed(const Token& token, const std::map<std::string, MessageKey>& heads) 
 class Rebuild {
  public:
   Rebuild(Connection& connection, const RestoreRequest& request, Deadline deadline)
-      : connection_(connection), request_(request), deadline_(deadline), side_(side_key(request, "rebuild")), kept_(side_key(request, "kept")), trash_(side_key(request, "replaced")) {}
+      : connection_(connection), request_(request), deadline_(deadline), side_(side_key(request, "rebuild")), kept_(side_key(request, "kept")), trash_(side_key(request, "replaced")), ids_(side_key(request, "ids")) {}
 
   Status clear() {
-    CLAW_TRY(connection_.call({"UNLINK", side_, kept_, trash_}, deadline()));
+    CLAW_TRY(connection_.call({"UNLINK", side_, kept_, trash_, ids_}, deadline()));
     return {};
   }
 
@@ -251,6 +271,7 @@ class Rebuild {
     set_aside(tokens, rest, old.heads);
     if (tokens.empty()) return std::string();
     CLAW_TRY(clear());
+    CLAW_TRY(name_messages(tokens));
     CLAW_TRY(copy(tokens));
     CLAW_TRY(make_groups(tokens, old.heads));
     CLAW_TRY_ASSIGN(const Facts held, keep_others(tokens));
@@ -285,9 +306,10 @@ class Rebuild {
     const std::vector<std::string> keys = {request_.queue.name, side_};
     const MonoTime start = connection_.clock().mono();
     CLAW_TRY_ASSIGN(const Reply reply, run_script(connection_, kCopy, keys, arguments, deadline()));
-    const auto took = connection_.clock().mono() - start;
-    if (reply.root().size() != 3) return make_error(Code::corrupt, "rebuild", "the script's answer is not {last, used, entries}");
-    const Reply::View last = reply.root().first(), used = last.next(), entries = used.next();
+    if (reply.root().size() != 4) return make_error(Code::corrupt, "rebuild", "the script's answer is not {last, used, entries, microseconds}");
+    const Reply::View last = reply.root().first(), used = last.next(), entries = used.next(), micros = entries.next();
+    // The server's own time: on a busy machine a round trip is mostly waiting, and tells nothing about blocking.
+    const std::chrono::nanoseconds took = micros.integer() > 0 ? std::chrono::nanoseconds(Micros(micros.integer())) : connection_.clock().mono() - start;
     if (!last.text().empty()) copied_ = last.text();
     used_ += static_cast<std::size_t>(used.integer());
     const auto moved = static_cast<std::size_t>(used.integer() + entries.integer());
@@ -295,6 +317,41 @@ class Rebuild {
     // Others get as much of the server as the copy does.
     connection_.clock().sleep(std::chrono::ceil<Millis>(took));
     return used_ == tokens.size() && next == tokens.size() && static_cast<std::size_t>(entries.integer()) < std::min(most, kAlmostThere);
+  }
+
+  Status name_messages(std::span<const Token> tokens) {
+    for (std::size_t first = 0; first < tokens.size(); first += 1'000) {
+      std::vector<std::string_view> words = {"SADD", ids_};
+      for (const Token& token : tokens.subspan(first, std::min<std::size_t>(1'000, tokens.size() - first))) words.push_back(token.message->id);
+      CLAW_TRY(connection_.call(words, deadline()));
+    }
+    return {};
+  }
+
+  // Deletes from the side key what was deleted from the stream since it was copied, from an id on. What is deleted while
+  // this goes on stands close behind the heads of the groups: answers from where the next one has to look.
+  Result<std::string> tidy(const std::string& from) {
+    CLAW_TRY(before("tidy"));
+    static const std::string script = std::string(kStrike) + std::string(kTidy);
+    CLAW_TRY_ASSIGN(const Facts now, facts_of(connection_, request_.queue.name, deadline()));
+    std::optional<MessageKey> lowest;
+    for (const auto& [name, head] : now.heads) lowest = lowest ? std::min(*lowest, head) : head;
+    std::string next = "-";
+    if (lowest) {
+      CLAW_TRY_ASSIGN(const Reply back, connection_.call({"XREVRANGE", request_.queue.name, stream_id(*lowest), "-", "COUNT", std::to_string(2 * kMostDelta)}, deadline()));
+      if (back.root().size() > 0) next = back.root()[back.root().size() - 1].first().text();
+    }
+    const std::vector<std::string> keys = {request_.queue.name, side_, ids_};
+    Pace pace(request_.block_budget, kMostInSlice);
+    for (std::string at = from.empty() ? "-" : from;;) {
+      const std::size_t most = pace.slice({});
+      const std::vector<std::string> arguments = {at, copied_, std::to_string(most)};
+      const MonoTime start = connection_.clock().mono();
+      CLAW_TRY_ASSIGN(const Reply reply, run_script(connection_, script, keys, arguments, deadline()));
+      if (!reply.root().is_array()) return next;
+      pace.took(connection_.clock().mono() - start, {}, most);
+      at = "(" + std::string(reply.root().first().text());
+    }
   }
 
   Status copy(std::span<const Token> tokens) {
@@ -377,6 +434,7 @@ class Rebuild {
       for (const GroupState& g : groups_at_removal(*rest[i].message, rest[i].standing))
         if (g.standing == GroupState::Standing::pending && groups_.contains(g.group)) CLAW_TRY(connection_.call({"XACK", side_, g.group, rest[i].message->id}, deadline()));
       CLAW_TRY(connection_.call({"XDEL", side_, rest[i].message->id}, deadline()));
+      CLAW_TRY(connection_.call({"SREM", ids_, rest[i].message->id}, deadline()));
     }
     used_ = tokens.size();
     for (auto& [name, one] : groups_) one = {};
@@ -390,18 +448,16 @@ class Rebuild {
                                     std::to_string(kMostPending), std::to_string(kMostDelta), std::to_string(groups_.size())};
     for (const auto& [name, one] : groups_)
       out.insert(out.end(), {name, one.waits ? std::to_string(one.waits->high) : "", one.waits ? std::to_string(one.waits->low) : "", std::to_string(one.pending)});
-    const std::size_t oldest = std::min(tokens.size(), 2 * kMostDelta);
-    out.push_back(oldest == tokens.size() ? "1" : "0");
-    for (const Token& token : tokens.first(oldest)) out.push_back(stream_id(token.message->key));
     return out;
   }
 
   Result<std::string> swap(std::vector<Token>& tokens, std::vector<Token>& rest, Facts held) {
-    const std::vector<std::string> keys = {request_.queue.name, side_, request_.quarantine, kept_, trash_};
-    std::string answer;
+    const std::vector<std::string> keys = {request_.queue.name, side_, request_.quarantine, kept_, trash_, ids_};
+    static const std::string script = std::string(kStrike) + std::string(kSwap);
+    std::string answer, tidied;
     for (int attempt = 0; attempt < kSwaps; ++attempt) {
       CLAW_TRY(before("swap"));
-      CLAW_TRY_ASSIGN(const Reply reply, run_script(connection_, kSwap, keys, swap_arguments(tokens, held), deadline()));
+      CLAW_TRY_ASSIGN(const Reply reply, run_script(connection_, script, keys, swap_arguments(tokens, held), deadline()));
       answer = reply.root().text();
       if (answer == "ok") return std::string();
       if (answer == "passed") {
@@ -410,17 +466,20 @@ class Rebuild {
         CLAW_TRY_ASSIGN(held, keep_others(tokens));
       } else if (answer == "behind") {
         CLAW_TRY(copy(tokens));
+      } else if (answer == "deleted") {
+        CLAW_TRY_ASSIGN(tidied, tidy(tidied));
+        CLAW_TRY(copy(tokens));
       } else {
         return answer;
       }
     }
-    return answer == "behind" ? "the stream changes faster than the rebuild can follow" : "consumers pass the messages' places faster than the rebuild can follow";
+    return answer != "passed" ? "the stream changes faster than the rebuild can follow" : "consumers pass the messages' places faster than the rebuild can follow";
   }
 
   Connection& connection_;
   const RestoreRequest& request_;
   Deadline deadline_;
-  std::string side_, kept_, trash_;
+  std::string side_, kept_, trash_, ids_;
   std::string copied_;     // last id in the side key
   std::size_t used_ = 0;   // messages in the side key
   std::map<std::string, Awaiting> groups_;

@@ -4,10 +4,12 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <unordered_map>
 
 #include "base/digest.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "redis/list_walk.h"
 #include "redis/operations.h"
 #include "redis/pace.h"
 
@@ -250,29 +252,24 @@ class Sweep {
   std::chrono::nanoseconds cost_ = kSweepCost;
 };
 
-Result<std::vector<Removal>> remove_from_list(Connection& connection, const RemoveRequest& request, Deadline deadline) {
+// One try at the messages `order` names, at the places it gives by index.
+Status sweep_list(Connection& connection, const RemoveRequest& request, std::vector<std::size_t> order, std::span<const std::uint64_t> places, Earlier& earlier,
+                  std::vector<Removal>& removals, Deadline deadline) {
   const std::vector<std::string> keys = {request.queue.queue.name, request.queue.quarantine};
-  std::vector<Removal> removals(request.messages.size());
-  std::vector<std::size_t> order;
-  for (std::size_t i = 0; i < removals.size(); ++i) {
-    removals[i].index = i;
-    if (!request.messages[i].fields.empty()) order.push_back(i);
-  }
   CLAW_TRY_ASSIGN(const Reply length_reply, connection.call({"LLEN", keys[0]}, deadline));
   const auto length = static_cast<std::uint64_t>(std::max<std::int64_t>(0, length_reply.root().integer()));
   const Depth depth(length);
   // Each half from its end inwards: what is shallow is sure to be reached, and tells what the deep ones will cost.
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    const std::uint64_t x = request.messages[a].key.high, y = request.messages[b].key.high;
+    const std::uint64_t x = places[a], y = places[b];
     if (depth.upper(x) != depth.upper(y)) return depth.upper(x);
     return depth.upper(x) ? x > y : x < y;
   });
-  Earlier earlier(connection, request);
   Pace pace(request.block_budget);
   Sweep sweep(request.block_budget);
   std::int64_t shift = 0, head_shift = 0;  // head_shift: what was removed nearer to the head than what follows
   for (std::size_t next = 0; next < order.size();) {
-    const auto at = [&](std::size_t i) { return request.messages[order[i]].key.high; };
+    const auto at = [&](std::size_t i) { return places[order[i]]; };
     if (!sweep.reaches(depth.of(at(next)))) {
       removals[order[next++]].fate = Fate::too_deep;
       continue;
@@ -291,7 +288,7 @@ Result<std::vector<Removal>> remove_from_list(Connection& connection, const Remo
     std::vector<std::string> arguments = {request.execution_id, "deployclaw-removed-" + system_random().hex(24), std::to_string(shift - head_shift), std::to_string(kSearch)};
     for (const std::size_t index : slice) {
       const Message& message = request.messages[index];
-      arguments.insert(arguments.end(), {std::to_string(request.first_number + index), std::to_string(message.key.high), message.id, message.fields[0].value});
+      arguments.insert(arguments.end(), {std::to_string(request.first_number + index), std::to_string(places[index]), message.id, message.fields[0].value});
     }
     const MonoTime start = connection.clock().mono();
     CLAW_TRY_ASSIGN(const Reply reply, run_script(connection, kListScript, keys, arguments, deadline));
@@ -313,6 +310,48 @@ Result<std::vector<Removal>> remove_from_list(Connection& connection, const Remo
       if (!before) removals[index].fate = Fate::gone;
     }
   }
+  return {};
+}
+
+// Where messages stand now that were not near where they had been: others pushed or popped more than a script searches.
+Result<std::vector<std::size_t>> find_again(Connection& connection, const RemoveRequest& request, std::span<const Removal> removals, std::vector<std::uint64_t>& places, Deadline deadline) {
+  std::unordered_multimap<std::uint64_t, std::size_t> missing;
+  for (const Removal& removal : removals) {
+    const Message& message = request.messages[removal.index];
+    if (removal.fate != Fate::gone || message.fields.empty()) continue;
+    const Field field{"", message.fields[0].value};
+    missing.emplace(short_digest(std::span(&field, 1)), removal.index);
+  }
+  std::vector<std::size_t> found;
+  if (missing.empty()) return found;
+  std::map<std::size_t, std::int64_t> drifts;
+  const auto see = [&](const WalkedEntry& entry) {
+    const auto hit = missing.find(entry.digest);
+    if (hit == missing.end() || request.messages[hit->second].fields[0].value != entry.body) return;
+    places[hit->second] = static_cast<std::uint64_t>(entry.place);
+    drifts[hit->second] = entry.drift;
+    found.push_back(hit->second);
+    missing.erase(hit);
+  };
+  CLAW_TRY_ASSIGN(const Extent extent, walk_list(connection, request.queue.queue.name, see, deadline));
+  for (const auto& [index, drift] : drifts)
+    places[index] = static_cast<std::uint64_t>(std::max<std::int64_t>(0, static_cast<std::int64_t>(places[index]) + extent.drift - drift));
+  return found;
+}
+
+Result<std::vector<Removal>> remove_from_list(Connection& connection, const RemoveRequest& request, Deadline deadline) {
+  std::vector<Removal> removals(request.messages.size());
+  std::vector<std::size_t> order;
+  std::vector<std::uint64_t> places;
+  for (std::size_t i = 0; i < removals.size(); ++i) {
+    removals[i].index = i;
+    places.push_back(request.messages[i].key.high);
+    if (!request.messages[i].fields.empty()) order.push_back(i);
+  }
+  Earlier earlier(connection, request);
+  CLAW_TRY(sweep_list(connection, request, order, places, earlier, removals, deadline));
+  CLAW_TRY_ASSIGN(order, find_again(connection, request, removals, places, deadline));
+  if (!order.empty()) CLAW_TRY(sweep_list(connection, request, order, places, earlier, removals, deadline));
   return removals;
 }
 

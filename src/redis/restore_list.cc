@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "base/random.h"
+#include "redis/list_walk.h"
 #include "redis/operations.h"
 #include "redis/pace.h"
 
@@ -14,13 +15,10 @@ namespace {
 
 using std::chrono::nanoseconds;
 
-constexpr std::int64_t kPage = 2'000;
 constexpr std::size_t kSliceBytes = 4u << 20;
 constexpr nanoseconds kWalk{120};      // LINSERT walks this long an entry at first guess
 constexpr nanoseconds kRewrite{1'000};  // what an entry costs that is taken off the tail and put back, and each of its bytes
 constexpr nanoseconds kRewriteByte{2};
-constexpr std::int64_t kOverlap = 64;  // entries read again with the next page, to find where the last one ended
-constexpr std::size_t kTrail = 4;
 constexpr std::size_t kMostInRun = 500;
 
 // Puts messages between the neighbours they had. KEYS: list, quarantine. ARGV: mark, shift, search, rewrite ("1"), then per
@@ -229,63 +227,21 @@ class Wanted {
   std::unordered_multimap<std::uint64_t, std::size_t> by_left_, by_right_;
 };
 
-// Where in a page the entries go on after those that were read: entries pushed or popped at the head meanwhile moved them.
-// Nothing when they cannot be found again.
-std::optional<std::size_t> continuation(std::span<const std::uint64_t> page, std::span<const std::uint64_t> trail) {
-  std::optional<std::size_t> best;
-  const auto expected = static_cast<std::ptrdiff_t>(std::min<std::size_t>(kOverlap, page.size()));
-  const auto far = [&](std::size_t at) { return std::abs(static_cast<std::ptrdiff_t>(at) - expected); };
-  for (std::size_t at = trail.size(); at <= page.size(); ++at)
-    if (std::equal(trail.begin(), trail.end(), page.begin() + static_cast<std::ptrdiff_t>(at - trail.size())) && (!best || far(at) < far(*best))) best = at;
-  return best;
-}
-
-struct Extent {
-  std::int64_t length = 0;
-  std::uint64_t bytes = 0;
-};
-
-// Reads the list once, from the head, and finds a place for every run. Each page overlaps the one before, so that entries
-// that come and go at the head meanwhile are noticed.
+// Finds a place for every run.
 Result<Extent> locate(Connection& connection, const std::string& key, std::span<Run> runs, Deadline deadline) {
   Wanted wanted(runs);
-  Extent extent;
   std::optional<std::string> last;
   std::uint64_t last_digest = 0;
-  std::vector<std::uint64_t> trail, page;
-  std::int64_t drift = 0;
-  for (;;) {
-    const std::int64_t from = std::max<std::int64_t>(0, extent.length - kOverlap);
-    CLAW_TRY_ASSIGN(const Reply reply, connection.call({"LRANGE", key, std::to_string(from), std::to_string(from + kPage - 1)}, call_deadline(connection, deadline)));
-    page.clear();
-    Reply::View value = reply.root().first();
-    for (std::size_t i = 0; i < reply.root().size(); ++i, value = value.next()) page.push_back(digest_of(value.text()));
-    auto fresh = static_cast<std::size_t>(extent.length - from);
-    if (const auto found = continuation(page, trail); !trail.empty()) {
-      if (found) {
-        drift += static_cast<std::int64_t>(*found) - static_cast<std::int64_t>(fresh);
-        fresh = *found;
-      } else {
-        last.reset();  // it moved further than one page can tell: no gap is seen here
-        fresh = std::min(fresh, page.size());
-      }
-    }
-    value = reply.root().first();
-    for (std::size_t i = 0; i < page.size(); ++i, value = value.next()) {
-      if (i < fresh) continue;
-      std::optional<std::string> here(std::in_place, value.text());
-      const std::int64_t place = from + static_cast<std::int64_t>(i);
-      wanted.see({place, drift, last, last_digest, here, page[i]});
-      extent.length = place + 1;
-      extent.bytes += here->size();
-      last = std::move(here);
-      last_digest = page[i];
-    }
-    if (page.size() < static_cast<std::size_t>(kPage)) break;
-    trail.assign(page.end() - kTrail, page.end());
-  }
-  wanted.see({extent.length, drift, last, last_digest, std::nullopt, 0});
-  for (Run& run : runs) run.place += drift - run.drift;
+  const auto see = [&](const WalkedEntry& entry) {
+    if (!entry.adjoins) last.reset();
+    std::optional<std::string> here(std::in_place, entry.body);
+    wanted.see({entry.place, entry.drift, last, last_digest, here, entry.digest});
+    last = std::move(here);
+    last_digest = entry.digest;
+  };
+  CLAW_TRY_ASSIGN(const Extent extent, walk_list(connection, key, see, deadline));
+  wanted.see({extent.length, extent.drift, last, last_digest, std::nullopt, 0});
+  for (Run& run : runs) run.place += extent.drift - run.drift;
   return extent;
 }
 
