@@ -14,10 +14,13 @@ namespace {
 
 constexpr std::size_t kSliceBytes = 4u << 20;
 constexpr std::size_t kMostInSlice = 20'000;
+constexpr std::size_t kLeastInSlice = 100;  // fewer, and the copy never catches up
 constexpr std::size_t kAlmostThere = 200;  // entries of a slice: fewer, and the copy has caught up
 constexpr std::uint64_t kMostPending = 2'500;  // the swap claims each pending entry: 4 us
 constexpr std::size_t kMostDelta = 500;         // entries that the swap adds, and compares at the front and behind a head
 constexpr int kSwaps = 40;
+constexpr Millis kCopyTime{20'000};  // the copy and all that follows may take this long, and a part of it for every entry
+constexpr std::chrono::microseconds kCopyEach{50};
 
 // Copies a slice. KEYS: stream, side. ARGV: after, before, count, then per message, ascending: ms, seq, pairs, then name and
 // value of each. `before` is below the first message that is not passed on. Answers {last id, messages used, entries,
@@ -270,6 +273,7 @@ class Rebuild {
     if (!tokens.empty() && last < tokens.back().message->key) return std::string("the stream was made anew since");
     set_aside(tokens, rest, old.heads);
     if (tokens.empty()) return std::string();
+    give_up_ = Deadline::in(connection_.clock(), kCopyTime + std::chrono::duration_cast<Millis>(kCopyEach * static_cast<std::int64_t>(old.length)));
     CLAW_TRY(clear());
     CLAW_TRY(name_messages(tokens));
     CLAW_TRY(copy(tokens));
@@ -342,7 +346,7 @@ class Rebuild {
       if (back.root().size() > 0) next = back.root()[back.root().size() - 1].first().text();
     }
     const std::vector<std::string> keys = {request_.queue.name, side_, ids_};
-    Pace pace(request_.block_budget, kMostInSlice);
+    Pace pace(request_.block_budget, kMostInSlice, kLeastInSlice);
     for (std::string at = from.empty() ? "-" : from;;) {
       const std::size_t most = pace.slice({});
       const std::vector<std::string> arguments = {at, copied_, std::to_string(most)};
@@ -355,9 +359,10 @@ class Rebuild {
   }
 
   Status copy(std::span<const Token> tokens) {
-    Pace pace(request_.block_budget, kMostInSlice);
+    Pace pace(request_.block_budget, kMostInSlice, kLeastInSlice);
     for (bool done = false; !done;) {
       CLAW_TRY_ASSIGN(done, copy_slice(tokens, pace));
+      if (!done && give_up_->expired(connection_.clock())) return make_error(Code::timed_out, "rebuild", "the stream grows faster than it can be copied");
     }
     return {};
   }
@@ -454,8 +459,8 @@ class Rebuild {
   Result<std::string> swap(std::vector<Token>& tokens, std::vector<Token>& rest, Facts held) {
     const std::vector<std::string> keys = {request_.queue.name, side_, request_.quarantine, kept_, trash_, ids_};
     static const std::string script = std::string(kStrike) + std::string(kSwap);
-    std::string answer, tidied;
-    for (int attempt = 0; attempt < kSwaps; ++attempt) {
+    std::string answer = "behind", tidied;
+    for (int attempt = 0; attempt < kSwaps && !give_up_->expired(connection_.clock()); ++attempt) {
       CLAW_TRY(before("swap"));
       CLAW_TRY_ASSIGN(const Reply reply, run_script(connection_, script, keys, swap_arguments(tokens, held), deadline()));
       answer = reply.root().text();
@@ -480,6 +485,7 @@ class Rebuild {
   const RestoreRequest& request_;
   Deadline deadline_;
   std::string side_, kept_, trash_, ids_;
+  std::optional<Deadline> give_up_;
   std::string copied_;     // last id in the side key
   std::size_t used_ = 0;   // messages in the side key
   std::map<std::string, Awaiting> groups_;

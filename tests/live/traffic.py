@@ -12,14 +12,17 @@ import signal
 import sys
 import time
 
-import redis
-
 stopping = False
 
 
 def stop(*_):
     global stopping
     stopping = True
+
+
+signal.signal(signal.SIGTERM, stop)
+
+import redis  # noqa: E402  takes long on a busy machine; may be told to stop meanwhile
 
 
 def body(queue, i):
@@ -84,7 +87,6 @@ def consume_list(server, log):
         time.sleep(0.005 if taken else 0.05)
 
 
-signal.signal(signal.SIGTERM, stop)
 port, role, path = sys.argv[1:4]
 server = redis.Redis(port=int(port), decode_responses=True)
 with open(path, "a") as log:
