@@ -167,31 +167,57 @@ Result<std::vector<Quarantined>> FakeBroker::quarantined(const QueueId& queue, c
   });
 }
 
+// One message at a time, and asks before each: whoever calls must be able to stop anywhere.
 Result<RestoreOutcome> FakeBroker::restore(const RestoreRequest& request, Deadline) {
   CLAW_TRY(before("restore"));
-  auto outcome = world_->with([&](FakeWorld& world) -> Result<RestoreOutcome> {
-    FakeWorld::Queue& queue = world.queues[request.queue.name];
-    RestoreOutcome out;
-    out.achieved = RestoreOrder::exact;
-    std::vector<FakeWorld::Quarantine> kept;
-    for (FakeWorld::Quarantine& q : queue.quarantine) {
-      if (q.execution_id != request.execution_id) {
-        kept.push_back(std::move(q));
-        continue;
-      }
-      const auto place = std::lower_bound(queue.entries.begin(), queue.entries.end(), q.message.key,
-                                          [](const FakeWorld::Entry& e, const MessageKey& key) { return e.message.key < key; });
-      queue.entries.insert(place, {q.message, q.evidence});
-      ++out.restored;
+  RestoreOutcome out;
+  for (std::size_t number = 0; number < request.messages.size(); ++number) {
+    const auto token = [&](FakeWorld::Queue& queue) {
+      return std::find_if(queue.quarantine.begin(), queue.quarantine.end(), [&](const FakeWorld::Quarantine& q) {
+        return q.execution_id == request.execution_id && q.number == number && q.message.fields == request.messages[number].fields;
+      });
+    };
+    const bool there = world_->with([&](FakeWorld& world) { return token(world.queues[request.queue.name]) != world.queues[request.queue.name].quarantine.end(); });
+    if (!there) {
+      out.already_present += request.messages[number].fields.empty() ? 0 : 1;
+      continue;
     }
-    queue.quarantine = std::move(kept);
-    std::uint64_t wanted = 0;
-    for (const Message& m : request.messages) wanted += m.fields.empty() ? 0 : 1;
-    out.already_present = wanted - out.restored;
-    return out;
+    if (request.before) CLAW_TRY(request.before("put back"));
+    world_->with([&](FakeWorld& world) {
+      FakeWorld::Queue& queue = world.queues[request.queue.name];
+      const auto found = token(queue);
+      FakeWorld::Entry entry{found->message, found->evidence};
+      queue.quarantine.erase(found);
+      if (request.wanted == RestoreOrder::tail) entry.message.key = {world.next_key++, 0};
+      const auto place = std::lower_bound(queue.entries.begin(), queue.entries.end(), entry.message.key,
+                                          [](const FakeWorld::Entry& e, const MessageKey& key) { return e.message.key < key; });
+      queue.entries.insert(place, std::move(entry));
+    });
+    ++out.restored;
+  }
+  world_->with([&](FakeWorld& world) {
+    for (const FakeWorld::Quarantine& q : world.queues[request.queue.name].quarantine) out.foreign += q.execution_id == request.execution_id ? 1 : 0;
   });
+  out.in_place = request.wanted == RestoreOrder::exact ? out.restored : 0;
+  out.achieved = out.restored > 0 && out.in_place == out.restored ? RestoreOrder::exact : RestoreOrder::tail;
+  if (out.achieved == RestoreOrder::tail) out.why_not_exact = out.restored == 0 ? "nothing was in quarantine" : "order tail was asked for";
   CLAW_TRY(after("restore"));
-  return outcome;
+  return out;
+}
+
+Status FakeBroker::quarantine_again(const RestoreRequest& request, std::span<const std::size_t> numbers, Deadline) {
+  CLAW_TRY(before("quarantine_again"));
+  world_->with([&](FakeWorld& world) {
+    FakeWorld::Queue& queue = world.queues[request.queue.name];
+    for (const std::size_t number : numbers) {
+      const Message& message = request.messages[number];
+      // Whoever asks for a message that is still somewhere would double it.
+      CLAW_CHECK(std::none_of(queue.entries.begin(), queue.entries.end(), [&](const FakeWorld::Entry& e) { return e.message.id == message.id; }));
+      CLAW_CHECK(std::none_of(queue.quarantine.begin(), queue.quarantine.end(), [&](const FakeWorld::Quarantine& q) { return q.execution_id == request.execution_id && q.number == number; }));
+      queue.quarantine.push_back({request.execution_id, number, message, {}});
+    }
+  });
+  return after("quarantine_again");
 }
 
 }  // namespace claw::testing

@@ -57,6 +57,7 @@ class FakeBroker final : public Broker {
   Result<std::vector<Quarantined>> quarantined(const QueueId& queue, const std::string& quarantine, const std::string& execution_id,
                                                Deadline deadline) override;
   Result<RestoreOutcome> restore(const RestoreRequest& request, Deadline deadline) override;
+  Status quarantine_again(const RestoreRequest& request, std::span<const std::size_t> numbers, Deadline deadline) override;
   std::string quarantine_name(const QueueId& queue) const override { return queue.name + ":quarantine"; }
 
  private:

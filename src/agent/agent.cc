@@ -209,7 +209,7 @@ class LocalAgent final : public Agent {
     return recovery_of(plan, timeout, progress);
   }
 
-  Result<RollbackReport> rollback(const std::string& key, const std::string& actor, Progress& progress) override {
+  Result<RollbackReport> rollback(const std::string& key, const std::string& actor, Progress& progress, RestoreOrder wanted) override {
     CLAW_TRY_ASSIGN(const std::string id, execution_of_rollback_key(key));
     CLAW_TRY_ASSIGN(ExecutionRecord record, store_->execution(id));
     if (record.plan_hash.empty()) return make_error(Code::invalid, "rollback " + key, "that execution removed nothing");
@@ -218,13 +218,23 @@ class LocalAgent final : public Agent {
     remedy::Surroundings around = surroundings(progress);
     CLAW_TRY_ASSIGN(remedy::Ledger ledger, remedy::Ledger::open(around, id));
     CLAW_TRY(ledger.record("rollback", json{{"phase", "open"}, {"actor", escape(actor)}}.dump()));
-    CLAW_TRY(ledger.journal("rollback-open", "{}"));
-    CLAW_TRY_ASSIGN(const auto restores, remedy::roll_back(plan, ledger, around));
+    CLAW_TRY(ledger.journal("rollback-open", json{{"order", name(wanted)}}.dump()));
+    // Unfinished until it is done: a start of the agent that finds it so goes on with it.
+    record.state = "running";
+    CLAW_TRY(store_->save_execution(record));
+    const auto restores = remedy::roll_back(plan, ledger, around, wanted);
+    if (!restores) {
+      record.state = "held";
+      record.reason = "rollback: " + restores.error().message();
+      for (const BrokerConfig& broker : config_.brokers) lanes_.drop(broker.name);
+      CLAW_TRY(store_->save_execution(record));
+      return restores.error();
+    }
     CLAW_TRY(ledger.journal("rollback-close", "{}"));
     record.state = "rolled_back";
     CLAW_TRY(store_->save_execution(record));
     CLAW_TRY(audit_->checkpoint());
-    return report_of(key, restores);
+    return report_of(key, *restores);
   }
 
   Result<std::uint64_t> record_immutable(const std::string& type, const std::string& text) override {
@@ -391,6 +401,13 @@ class LocalAgent final : public Agent {
     CLAW_TRY(store_->save_plan(proposal.hash, pinned.text));
     proposal.verdict = judge(proposal.plan, facts_of(proposal.plan, "user:", "", seen.outage));
     proposal.observation = std::move(seen);
+    for (const PlannedQueue& queue : proposal.plan.queues) {
+      CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(queue.queue.broker));
+      const std::uint64_t left = broker->out_of_reach(queue, proposal.plan.limits.block_budget);
+      if (left > 0)
+        proposal.notes.push_back(fmt::format("{}: about {} of {} lie too deep to be reached within {} a call and will be left alone; a later plan finds them again",
+                                             escape(queue.queue.text()), left, queue.messages.size(), human(proposal.plan.limits.block_budget)));
+    }
     return proposal;
   }
 
@@ -510,8 +527,9 @@ class LocalAgent final : public Agent {
   Status close(ExecutionRecord& record, const Plan& plan, const remedy::Totals& totals, remedy::Ledger& ledger) {
     record.record.messages_removed = totals.removed;
     record.record.messages_preserved = plan.messages_seen - totals.removed - totals.gone;
+    record.record.messages_left = totals.failed;
     const json fields = {{"plan_hash", record.plan_hash}, {"planned", totals.planned}, {"removed", totals.removed}, {"gone", totals.gone},
-                         {"failed", totals.failed}, {"messages_preserved", record.record.messages_preserved}, {"rollback_key", record.record.rollback_key}};
+                         {"failed", totals.failed}, {"too_deep", totals.too_deep}, {"messages_preserved", record.record.messages_preserved}, {"rollback_key", record.record.rollback_key}};
     CLAW_TRY(ledger.record("close", fields.dump()));
     record.record.compliance_fingerprint = ledger.last_fingerprint();
     record.state = "completed";
@@ -542,8 +560,9 @@ class LocalAgent final : public Agent {
     remedy::Surroundings around = surroundings(progress);
     CLAW_TRY_ASSIGN(remedy::Ledger ledger, remedy::Ledger::open(around, id));
     if (ledger.has("rollback-open")) {
-      CLAW_TRY(rollback(rollback_key_of(id), "agent", progress));
-      progress.note(id + ": finished the rollback that was cut off");
+      const bool tail = json::parse(ledger.data("rollback-open")).value("order", "original") == name(RestoreOrder::tail);
+      const auto done = rollback(rollback_key_of(id), "agent", progress, tail ? RestoreOrder::tail : RestoreOrder::exact);
+      progress.note(id + (done ? ": finished the rollback that was cut off" : ": held: " + escape(done.error().message())));
       return {};
     }
     if (!ledger.has("intent-0")) {
@@ -676,21 +695,35 @@ class LocalAgent final : public Agent {
     std::string words = fmt::format("Drained {} poison messages. {} valid messages preserved. Rollback snapshot created.", totals.removed,
                                     plan.messages_seen - totals.removed - totals.gone);
     if (totals.gone > 0) words += fmt::format(" {} were consumed meanwhile.", totals.gone);
-    if (totals.failed > 0) words += fmt::format(" {} were not found at their place and were left alone.", totals.failed);
+    if (totals.failed > totals.too_deep) words += fmt::format(" {} were not found at their place and were left alone.", totals.failed - totals.too_deep);
+    if (totals.too_deep > 0) words += fmt::format(" {} lie too deep to be reached within {} a call and were left alone.", totals.too_deep, human(plan.limits.block_budget));
+    return words;
+  }
+
+  static std::string rollback_words(const QueueId& queue, const RestoreOutcome& o) {
+    std::string words = fmt::format("{}: {} restored, order {}", queue.text(), o.restored, name(o.achieved));
+    if (o.in_place > 0 && o.in_place < o.restored) words += fmt::format(" ({} in their old place)", o.in_place);
+    if (!o.why_not_exact.empty()) words += ": " + o.why_not_exact;
+    if (o.from_vault > 0) words += fmt::format("; {} were no longer in quarantine and came from the vault", o.from_vault);
+    if (o.failed > 0) words += fmt::format("; {} were no longer in quarantine and are in the vault only", o.failed);
+    if (o.foreign > 0) words += fmt::format("; {} entries of the quarantine are not what was put there: not restored, left where they are", o.foreign);
     return words;
   }
 
   static RollbackReport report_of(const std::string& key, const std::vector<remedy::QueueRestore>& restores) {
-    RollbackReport report{.rollback_key = key, .outcome = {}, .notes = {}};
+    RollbackReport report{.rollback_key = key, .outcome = {}, .queues = {}, .notes = {}};
     report.outcome.achieved = RestoreOrder::exact;
     for (const remedy::QueueRestore& r : restores) {
       report.outcome.restored += r.outcome.restored;
+      report.outcome.in_place += r.outcome.in_place;
       report.outcome.already_present += r.outcome.already_present;
       report.outcome.failed += r.outcome.failed;
+      report.outcome.from_vault += r.outcome.from_vault;
+      report.outcome.foreign += r.outcome.foreign;
+      report.outcome.repeats += r.outcome.repeats;
       if (r.outcome.achieved == RestoreOrder::tail) report.outcome.achieved = RestoreOrder::tail;
-      report.notes.push_back(fmt::format("{}: {} restored, order {}{}", r.queue.text(), r.outcome.restored,
-                                         r.outcome.achieved == RestoreOrder::exact ? "original" : "tail",
-                                         r.outcome.why_not_exact.empty() ? "" : ": " + r.outcome.why_not_exact));
+      report.queues.push_back({r.queue, r.outcome});
+      report.notes.push_back(rollback_words(r.queue, r.outcome));
     }
     return report;
   }

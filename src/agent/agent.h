@@ -80,6 +80,7 @@ struct Proposal {
   std::string hash;
   Observation observation;
   Verdict verdict;  // what policy would say to applying it now, by a person
+  std::vector<std::string> notes = {};  // what will be left alone although it was found, and why
 };
 
 struct Recovery {
@@ -92,9 +93,15 @@ struct Recovery {
   std::string words;                   // one line in the mission's form
 };
 
+struct QueueRollback {
+  QueueId queue;
+  RestoreOutcome outcome;
+};
+
 struct RollbackReport {
   std::string rollback_key;
   RestoreOutcome outcome;              // summed over queues
+  std::vector<QueueRollback> queues;
   std::vector<std::string> notes;      // a queue a line: order achieved and why
 };
 
@@ -131,7 +138,9 @@ class Agent {
                                 Progress& progress) = 0;
   virtual Status approve(const std::string& plan_hash, const std::string& actor, const std::string& reason) = 0;
   virtual Status reject(const std::string& plan_hash, const std::string& actor, const std::string& reason) = 0;
-  virtual Result<RollbackReport> rollback(const std::string& rollback_key, const std::string& actor, Progress& progress) = 0;
+  // Order exact is tried where it is safe; the report says what was achieved, a queue at a time, and why not.
+  virtual Result<RollbackReport> rollback(const std::string& rollback_key, const std::string& actor, Progress& progress,
+                                          RestoreOrder wanted = RestoreOrder::exact) = 0;
   virtual Result<std::vector<DoctorLine>> doctor() = 0;
 
   // One turn of the autonomous agent: evaluates all tenants, worst first, and acts where policy lets it.

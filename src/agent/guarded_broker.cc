@@ -58,6 +58,10 @@ class GuardedBroker final : public Broker {
   Result<RestoreOutcome> restore(const RestoreRequest& request, Deadline deadline) override {
     return changing([&](Broker& b) { return b.restore(request, deadline); }, deadline);
   }
+  Status quarantine_again(const RestoreRequest& request, std::span<const std::size_t> numbers, Deadline deadline) override {
+    return changing([&](Broker& b) { return b.quarantine_again(request, numbers, deadline); }, deadline);
+  }
+  std::uint64_t out_of_reach(const PlannedQueue& queue, Millis block_budget) const override { return inner_->out_of_reach(queue, block_budget); }
   std::string quarantine_name(const QueueId& queue) const override { return inner_->quarantine_name(queue); }
 
   Status connect(Deadline deadline) {

@@ -9,8 +9,34 @@ std::string_view name(Fate fate) {
     case Fate::removed: return "removed";
     case Fate::gone: return "gone";
     case Fate::not_found: return "not_found";
+    case Fate::too_deep: return "too_deep";
   }
   std::abort();
 }
+
+std::string_view name(RestoreOrder order) {
+  switch (order) {
+    case RestoreOrder::exact: return "original";
+    case RestoreOrder::tail: return "tail";
+  }
+  std::abort();
+}
+
+std::vector<const Quarantined*> genuine(std::span<const Quarantined> held, std::span<const Message> messages) {
+  std::vector<const Quarantined*> ours;
+  std::vector<bool> seen(messages.size(), false);
+  for (const Quarantined& one : held) {
+    if (one.number >= messages.size() || seen[one.number] || messages[one.number].fields != one.message.fields) continue;
+    seen[one.number] = true;
+    ours.push_back(&one);
+  }
+  return ours;
+}
+
+Status Broker::quarantine_again(const RestoreRequest& request, std::span<const std::size_t>, Deadline) {
+  return make_error(Code::unsupported, "quarantine " + request.queue.text(), "this broker's quarantine cannot be filled from the vault");
+}
+
+std::uint64_t Broker::out_of_reach(const PlannedQueue&, Millis) const { return 0; }
 
 }  // namespace claw

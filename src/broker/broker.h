@@ -33,6 +33,7 @@ enum class Fate {
   removed,    // moved to quarantine by this call, or by an earlier try of the same execution
   gone,       // consumed, acknowledged or trimmed meanwhile; nothing was done
   not_found,  // its place is taken by other bytes and it was not found nearby; nothing was done
+  too_deep,   // reaching it would hold the server longer than the budget; nothing was done, and a later plan may reach it
 };
 std::string_view name(Fate fate);
 
@@ -58,22 +59,36 @@ struct Quarantined {
   Message message;             // original id, fields, groups at removal
 };
 
+// A quarantine entry that names our execution and yet cannot be ours has no number.
+inline constexpr std::size_t kNoNumber = SIZE_MAX;
+// The entries that are what this execution put there, one a message, byte-equal to the vault's copy. What is left over was
+// put there or changed by somebody else.
+std::vector<const Quarantined*> genuine(std::span<const Quarantined> held, std::span<const Message> messages);
+
 enum class RestoreOrder { exact, tail };
+std::string_view name(RestoreOrder order);  // "original", "tail"
 
 struct RestoreRequest {
   QueueId queue;
   QueueType type = QueueType::stream;
   std::string execution_id;
   std::string quarantine;
-  std::span<const Message> messages;  // from the vault, by number; used to check and, if quarantine was lost, to put back
+  std::span<const Message> messages;  // from the vault, by number: what an entry must be equal to
+  ListEnd takes_from = ListEnd::tail;
   RestoreOrder wanted = RestoreOrder::exact;
   Millis block_budget{25};
+  // Asked before every effect, with its name; an error ends the call there, with nothing half done. Empty: nobody asks.
+  std::function<Status(std::string_view step)> before = {};
 };
 
 struct RestoreOutcome {
   std::uint64_t restored = 0;
+  std::uint64_t in_place = 0;         // of those, where they were: under the old id, between the old neighbours
   std::uint64_t already_present = 0;  // put back earlier
   std::uint64_t failed = 0;           // nowhere to be found in the broker; still in the vault
+  std::uint64_t from_vault = 0;       // of the restored: somebody had deleted them from quarantine
+  std::uint64_t foreign = 0;          // entries that say they are ours and are not: left where they are
+  std::uint64_t repeats = 0;          // deliveries to groups that had acknowledged a message and get it again
   RestoreOrder achieved = RestoreOrder::tail;
   std::string why_not_exact;          // empty when exact
 };
@@ -111,8 +126,14 @@ class Broker {
   // What the quarantine holds of this execution, by number.
   virtual Result<std::vector<Quarantined>> quarantined(const QueueId& queue, const std::string& quarantine,
                                                        const std::string& execution_id, Deadline deadline) = 0;
-  // Idempotent: a message that is no longer in quarantine was restored earlier.
+  // Idempotent: a message that is no longer in quarantine was restored earlier. Cut off anywhere, a message is in the
+  // queue or in quarantine, and the same call again finishes it and clears away what the first left behind.
   virtual Result<RestoreOutcome> restore(const RestoreRequest& request, Deadline deadline) = 0;
+  // Writes messages of the vault into quarantine again, as remove() left them, for entries that somebody deleted. Only for
+  // numbers that are known to be neither in the queue nor in quarantine. Not every broker can.
+  virtual Status quarantine_again(const RestoreRequest& request, std::span<const std::size_t> numbers, Deadline deadline);
+  // How many messages of a plan remove() would call too_deep, as far as can be told without touching anything.
+  virtual std::uint64_t out_of_reach(const PlannedQueue& queue, Millis block_budget) const;
   // Name of the quarantine queue beside `queue`.
   virtual std::string quarantine_name(const QueueId& queue) const = 0;
 };

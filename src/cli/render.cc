@@ -119,6 +119,7 @@ std::string show(const Proposal& proposal, Style style) {
   std::string waves;
   for (const std::int64_t w : plan.limits.waves_bps) waves += fmt::format("{}{}%", waves.empty() ? "" : " -> ", w / 100);
   out += fmt::format("Blast radius: {} of {} messages, {} queues, 1 tenant. Waves: {}. An encrypted snapshot comes first.\n", grouped(plan.total()), grouped(plan.messages_seen), plan.queues.size(), waves);
+  for (const std::string& note : proposal.notes) out += paint(style, "33", note) + "\n";
   if (!proposal.verdict.allowed()) out += paint(style, "33", "Would be refused: " + proposal.verdict.reason) + "\n";
   return out;
 }
@@ -213,8 +214,13 @@ std::string scan_json(const Observation& seen, const std::string& queue, bool id
 std::string rollback_json(const RollbackReport& report) {
   json notes = json::array();
   for (const std::string& note : report.notes) notes.push_back(escape(note));
+  json queues = json::array();
+  for (const QueueRollback& q : report.queues)
+    queues.push_back({{"queue", escape(q.queue.text())}, {"restored", q.outcome.restored}, {"in_place", q.outcome.in_place}, {"already_present", q.outcome.already_present},
+                      {"failed", q.outcome.failed}, {"from_vault", q.outcome.from_vault}, {"foreign", q.outcome.foreign}, {"repeated_deliveries", q.outcome.repeats},
+                      {"order", name(q.outcome.achieved)}, {"why", escape(q.outcome.why_not_exact)}});
   return json{{"rollback_key", report.rollback_key}, {"restored", report.outcome.restored}, {"already_present", report.outcome.already_present}, {"failed", report.outcome.failed},
-              {"order", report.outcome.achieved == RestoreOrder::exact ? "original" : "tail"}, {"notes", notes}}.dump(1);
+              {"order", name(report.outcome.achieved)}, {"queues", queues}, {"notes", notes}}.dump(1);
 }
 
 std::string verify_json(const VerifyReport& report) {

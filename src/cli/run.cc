@@ -28,7 +28,7 @@ constexpr const char* kExitCodes = R"(0    done, or nothing to do
 struct Options {
   std::string config, data_dir, output = "table";
   bool quiet = false, no_color = false, yes = false, exit_code = false, ids = false, until_resolved = false;
-  std::string tenant, queue, skill, out, id, reason, timeout = "60s", interval = "2s", dir, key;
+  std::string tenant, queue, skill, out, id, reason, timeout = "60s", interval = "2s", dir, key, order = "exact";
   double confidence = 0;
   std::uint64_t index = 0;
 };
@@ -186,10 +186,10 @@ class Session {
     if (!o_.yes && !deps_.terminal.in_is_tty) return not_asked();
     return with_agent([&](Agent& agent) -> int {
       if (!o_.yes && !ask_yes("Put back every message that " + o_.id + " removed? Type yes: ")) return kNotConfirmed;
-      const auto report = agent.rollback(o_.id, deps_.user, progress_);
+      const auto report = agent.rollback(o_.id, deps_.user, progress_, o_.order == "tail" ? RestoreOrder::tail : RestoreOrder::exact);
       if (!report) return fail(report.error());
       emit(show(*report, style_), [&] { return rollback_json(*report); });
-      return report->outcome.failed > 0 ? kInPart : kDone;
+      return report->outcome.failed + report->outcome.foreign > 0 ? kInPart : kDone;
     });
   }
 
@@ -521,7 +521,7 @@ Exit exit_of(const Error& error) {
 }
 
 Exit exit_of(const ExecutionRecord& record) {
-  if (record.state == "completed") return kDone;
+  if (record.state == "completed") return record.record.messages_left > 0 ? kInPart : kDone;
   if (record.state == "refused") return kRefused;
   if (record.state == "rolled_back" || record.state == "held") return kInPart;
   return kFailed;
@@ -586,6 +586,7 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
   remediate->add_flag("--yes", o.yes, "do not ask");
   CLI::App* rollback = verb(&app, "rollback", "put back what an execution removed", &Session::rollback);
   id(rollback, "rollback key");
+  rollback->add_option("--order", o.order, "exact: in their old places where that is safe; tail: where consumers take them next")->check(CLI::IsMember({"exact", "tail"}));
   rollback->add_flag("--yes", o.yes, "do not ask");
   CLI::App* verify = verb(&app, "verify", "consumer recovery after an execution", &Session::verify);
   id(verify, "execution");

@@ -196,11 +196,15 @@ class Schema {
 
   QueueMatch queue(const Node& node, const std::string& path, const Config& known) {
     QueueMatch out;
-    if (!keys(node, path, {"broker", "match", "processing", "dead"})) return out;
+    if (!keys(node, path, {"broker", "match", "processing", "dead", "takes_from"})) return out;
     out.broker = text(node, path, "broker");
     out.match = text(node, path, "match");
     out.processing = text(node, path, "processing");
     out.dead = text(node, path, "dead");
+    typed(node, path, "takes_from", "tail or head", out.takes_from, [](std::string_view t) -> std::optional<ListEnd> {
+      if (t == "tail") return ListEnd::tail;
+      return t == "head" ? std::optional(ListEnd::head) : std::nullopt;
+    });
     if (known.broker(out.broker) == nullptr) error(node, join(path, "broker"), fmt::format("unknown broker '{}'", escape(out.broker, 60)));
     if (out.match.empty()) error(node, join(path, "match"), "expected a queue's name or a glob");
     return out;

@@ -64,12 +64,14 @@ json queue_json(const PlannedQueue& queue) {
   json messages = json::array();
   for (const PlannedMessage& m : queue.messages)
     messages.push_back(fmt::format("{} {} {} {} {}", m.signature, m.attempts, m.key.high, m.key.low, m.id));
-  return {{"broker", queue.queue.broker},
-          {"name_hex", bytes_text(queue.queue.name)},
-          {"type", std::string(name(queue.type))},
-          {"entries", queue.entries},
-          {"quarantine_hex", bytes_text(queue.quarantine)},
-          {"messages", std::move(messages)}};
+  json out = {{"broker", queue.queue.broker},
+              {"name_hex", bytes_text(queue.queue.name)},
+              {"type", std::string(name(queue.type))},
+              {"entries", queue.entries},
+              {"quarantine_hex", bytes_text(queue.quarantine)},
+              {"messages", std::move(messages)}};
+  if (queue.type == QueueType::list) out["takes_from"] = std::string(name(queue.takes_from));
+  return out;
 }
 
 PlannedQueue queue_of(const json& value) {
@@ -80,6 +82,9 @@ PlannedQueue queue_of(const json& value) {
   queue.type = type == "stream" ? QueueType::stream : QueueType::list;
   queue.entries = value.at("entries").get<std::uint64_t>();
   queue.quarantine = text_bytes(value.at("quarantine_hex"));
+  const std::string end = value.value("takes_from", "tail");
+  if (end != "tail" && end != "head") throw std::invalid_argument("takes_from is neither tail nor head");
+  queue.takes_from = end == "head" ? ListEnd::head : ListEnd::tail;
   for (const json& line : value.at("messages")) queue.messages.push_back(message_of(line.get<std::string>()));
   return queue;
 }
@@ -231,6 +236,7 @@ std::string execution_to_json(const ExecutionRecord& record, int indent) {
       {"remediation_record",
        ordered{{"messages_removed", r.messages_removed},
                {"messages_preserved", r.messages_preserved},
+               {"messages_left", r.messages_left},
                {"estimated_downtime_prevented", r.estimated_downtime_prevented},
                {"compliance_fingerprint", r.compliance_fingerprint},
                {"rollback_key", r.rollback_key}}},
@@ -264,6 +270,7 @@ Result<ExecutionRecord> execution_from_json(std::string_view text) {
     const json& r = document.at("remediation_record");
     record.record = {.messages_removed = r.at("messages_removed").get<std::uint64_t>(),
                      .messages_preserved = r.at("messages_preserved").get<std::uint64_t>(),
+                     .messages_left = r.value("messages_left", std::uint64_t{0}),
                      .estimated_downtime_prevented = r.at("estimated_downtime_prevented").get<std::string>(),
                      .compliance_fingerprint = r.at("compliance_fingerprint").get<std::string>(),
                      .rollback_key = r.at("rollback_key").get<std::string>()};

@@ -38,6 +38,7 @@ struct PlannedQueue {
   QueueType type = QueueType::stream;
   std::uint64_t entries = 0;                // seen by the scan
   std::string quarantine;                   // name of the quarantine queue
+  ListEnd takes_from = ListEnd::tail;       // lists: where a rollback puts what has lost its place
   std::vector<PlannedMessage> messages;     // in the order they will be removed
 };
 
@@ -92,6 +93,7 @@ struct StageRecord {
 struct RemediationRecord {
   std::uint64_t messages_removed = 0;
   std::uint64_t messages_preserved = 0;
+  std::uint64_t messages_left = 0;  // planned and left alone: not found at their place, or too deep to be reached
   std::string estimated_downtime_prevented = "unknown";
   std::string compliance_fingerprint;  // "sha256:…" of the canonical close record
   std::string rollback_key;

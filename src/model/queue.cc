@@ -13,6 +13,14 @@ std::string_view name(QueueType type) {
   std::abort();
 }
 
+std::string_view name(ListEnd end) {
+  switch (end) {
+    case ListEnd::tail: return "tail";
+    case ListEnd::head: return "head";
+  }
+  std::abort();
+}
+
 std::string_view name(Tier tier) {
   switch (tier) {
     case Tier::critical: return "critical";

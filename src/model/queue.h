@@ -26,6 +26,10 @@ struct QueueId {
 enum class QueueType { stream, list };
 std::string_view name(QueueType type);  // "stream", "list"
 
+// The end of a Redis list that consumers take from (RPOP, BRPOP, LMOVE … RIGHT: the tail; LPOP, BLPOP: the head).
+enum class ListEnd { tail, head };
+std::string_view name(ListEnd end);  // "tail", "head"
+
 enum class LookKind { peek, take };  // nothing changes / hidden while we look
 
 // What a look at this queue costs and promises, by queue and broker version.
@@ -67,6 +71,7 @@ struct QueueView {
   std::vector<ConsumerView> consumers;
   std::string dead_letter;        // name of the dead list or queue, empty when none
   std::string processing;         // Redis list only: the reliable-queue pattern's second list
+  ListEnd takes_from = ListEnd::tail;
   LookPromise look;
   std::string node;               // "127.0.0.1:6379": where it lives in a cluster
 };
@@ -89,6 +94,7 @@ struct QueueMatch {
   std::string match;
   std::string processing;  // Redis lists: glob-free names; "{queue}" stands for the queue's name
   std::string dead;
+  ListEnd takes_from = ListEnd::tail;  // Redis lists
 };
 
 struct Tenant {

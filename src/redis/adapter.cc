@@ -66,6 +66,12 @@ class Redis final : public Broker {
     return at(request.queue.name, Repeat::moves, deadline, [&](Connection& c, int) { return restore_messages(c, request, deadline); });
   }
 
+  Status quarantine_again(const RestoreRequest& request, std::span<const std::size_t> numbers, Deadline deadline) override {
+    return at(request.queue.name, Repeat::moves, deadline, [&](Connection& c, int) { return redis::quarantine_again(c, request, numbers, deadline); });
+  }
+
+  std::uint64_t out_of_reach(const PlannedQueue& queue, Millis block_budget) const override { return redis::out_of_reach(queue, block_budget); }
+
   std::string quarantine_name(const QueueId& queue) const override { return quarantine_key(queue.name); }
 
  private:

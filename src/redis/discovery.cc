@@ -54,6 +54,7 @@ class ClaimIndex {
     if (type != QueueType::list) return {};
     view->processing = for_queue(claim.match.processing, key);
     view->dead_letter = for_queue(claim.match.dead, key);
+    view->takes_from = claim.match.takes_from;
     return {};
   }
 

@@ -26,7 +26,28 @@ Result<std::vector<Message>> read_messages(Connection& connection, const Planned
 Result<std::vector<Removal>> remove_messages(Connection& connection, const RemoveRequest& request, Deadline deadline);
 Result<std::vector<Quarantined>> read_quarantine(Connection& connection, const QueueId& queue, const std::string& quarantine,
                                                  const std::string& execution_id, Deadline deadline);
+Status quarantine_again(Connection& connection, const RestoreRequest& request, std::span<const std::size_t> numbers, Deadline deadline);
+std::uint64_t out_of_reach(const PlannedQueue& queue, Millis block_budget);
+
+// An entry of the quarantine with its "groups" field: a letter a group of the stream, p, w or a, in the instant of removal.
+struct Held : Quarantined {
+  std::string standing;
+};
+Result<std::vector<Held>> read_held(Connection& connection, const std::string& quarantine, const std::string& execution_id, Deadline deadline);
+// How each group stood in that instant; consumers, attempts and idle times are the snapshot's.
+std::vector<GroupState> groups_at_removal(const Message& snapshot, std::string_view standing);
+
 Result<RestoreOutcome> restore_messages(Connection& connection, const RestoreRequest& request, Deadline deadline);
+// One genuine quarantine entry that is to go back: who deletes it puts the message into the queue, in one script.
+struct Token {
+  std::string quarantine_id;
+  const Message* message;  // the vault's
+  std::string standing;
+};
+// Between its recorded neighbours where they are still there, else at the end that consumers take from.
+Result<RestoreOutcome> restore_list(Connection& connection, const RestoreRequest& request, std::span<const Token> tokens, Deadline deadline);
+// Wanted and safe: under the old ids, by rebuild_stream; what that leaves over goes to the tail under new ids.
+Result<RestoreOutcome> restore_stream(Connection& connection, const RestoreRequest& request, std::span<const Token> tokens, Deadline deadline);
 
 // In the same cluster slot as the queue: "{name}:quarantine", or name + ":quarantine" when the name has a hash tag.
 std::string quarantine_key(std::string_view queue_key);
@@ -35,6 +56,9 @@ bool is_quarantine_key(std::string_view key);
 // "1700000000000-0"
 std::string stream_id(MessageKey key);
 Result<MessageKey> parse_stream_id(std::string_view text);
+
+// For one call of a long operation: a server that hangs is noticed long before the whole operation's time is up.
+Deadline call_deadline(Connection& connection, Deadline whole);
 
 // Runs a script by its digest; sends its text when the server does not know it yet.
 Result<Reply> run_script(Connection& connection, std::string_view script, std::span<const std::string> keys, std::span<const std::string> arguments, Deadline deadline);

@@ -1,95 +1,47 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
 
 #include "base/text.h"
 #include "redis/operations.h"
+#include "redis/pace.h"
 
 namespace claw::redis {
 namespace {
 
 constexpr const char* kPage = "1000";
 constexpr std::size_t kOurFields = 4;  // exec, n, id, groups; then the message's own pairs
-constexpr std::size_t kRestoreSlice = 100;
+constexpr std::size_t kSliceBytes = 4u << 20;
 
-// Puts messages of a quarantine back into their stream, each with a new id. KEYS: stream, quarantine. ARGV: then per
-// entry: quarantine id, and the consumer and attempts a pending group had, as a count followed by triples. The
-// quarantine entry is the token: who deletes it puts the message back, so twice is a no-op.
-// A group that had acknowledged it and waits for nothing moves past it; one that waits for other entries gets it again.
-// Answers per entry: new id, or '' when it was restored before; then a count of deliveries that will be repeated.
-constexpr std::string_view kStreamTail = R"lua(
-local out, again = {}, 0
-local a = 1
+// Writes entries as the removal writes them. KEYS: quarantine. ARGV: execution, then per entry: number, id, standing,
+// pairs, then name and value of each.
+constexpr std::string_view kAgain = R"lua(
+local a = 2
 while a <= #ARGV do
-  local qid, count = ARGV[a], tonumber(ARGV[a + 1])
-  local found = redis.call('XRANGE', KEYS[2], qid, qid)
-  if #found == 0 then
-    out[#out + 1] = ''
-  else
-    local fields, pairs_ = found[1][2], {}
-    for i = 9, #fields do pairs_[#pairs_ + 1] = fields[i] end
-    local info = redis.call('XINFO', 'STREAM', KEYS[1])
-    local last
-    for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
-    local heads = {}
-    for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-      local name, head
-      for f = 1, #g, 2 do
-        if g[f] == 'name' then name = g[f + 1] end
-        if g[f] == 'last-delivered-id' then head = g[f + 1] end
-      end
-      heads[name] = head
-    end
-    local id = redis.call('XADD', KEYS[1], '*', unpack(pairs_))
-    for k = 0, count - 1 do
-      local b = a + 2 + k * 4
-      local group, standing, consumer, attempts = ARGV[b], ARGV[b + 1], ARGV[b + 2], ARGV[b + 3]
-      if heads[group] and standing == 'p' then
-        if heads[group] == last then redis.call('XGROUP', 'SETID', KEYS[1], group, id) end
-        redis.call('XCLAIM', KEYS[1], group, consumer, 0, id, 'FORCE', 'JUSTID', 'RETRYCOUNT', attempts)
-      elseif heads[group] and standing == 'a' then
-        if heads[group] == last then redis.call('XGROUP', 'SETID', KEYS[1], group, id) else again = again + 1 end
-      end
-    end
-    redis.call('XDEL', KEYS[2], qid)
-    out[#out + 1] = id
-  end
-  a = a + 2 + count * 4
+  local values = tonumber(ARGV[a + 3]) * 2
+  redis.call('XADD', KEYS[1], '*', 'exec', ARGV[1], 'n', ARGV[a], 'id', ARGV[a + 1], 'groups', ARGV[a + 2], unpack(ARGV, a + 4, a + 3 + values))
+  a = a + 4 + values
 end
-out[#out + 1] = again
-return out
+return 1
 )lua";
 
-// KEYS: list, quarantine. ARGV: quarantine ids. Puts each back at the tail, where RPOP takes next.
-constexpr std::string_view kListTail = R"lua(
-local out = {}
-for a = 1, #ARGV do
-  local found = redis.call('XRANGE', KEYS[2], ARGV[a], ARGV[a])
-  if #found == 0 then
-    out[#out + 1] = ''
-  else
-    redis.call('RPUSH', KEYS[1], found[1][2][10])
-    redis.call('XDEL', KEYS[2], ARGV[a])
-    out[#out + 1] = ARGV[a]
-  end
-end
-out[#out + 1] = 0
-return out
-)lua";
-
-Result<Quarantined> entry_of(Reply::View entry, const std::string& where) {
-  Quarantined out;
+// An entry that names our execution and is not of our making has no number.
+Held entry_of(Reply::View entry) {
+  Held out;
   out.quarantine_id = entry.first().text();
+  out.number = kNoNumber;
   const Reply::View fields = entry.first().next();
-  if (fields.size() < 2 * kOurFields || fields.size() % 2 != 0 || fields.first().text() != "exec")
-    return make_error(Code::corrupt, where, "entry " + escape(out.quarantine_id) + " is not ours");
+  if (fields.size() < 2 * kOurFields || fields.size() % 2 != 0) return out;
   Reply::View name = fields.first();
   for (std::size_t f = 0; f + 1 < fields.size(); f += 2) {
     const Reply::View value = name.next();
-    if (f == 2) std::from_chars(value.text().data(), value.text().data() + value.text().size(), out.number);
-    else if (f == 4) out.message.id = value.text();
-    else if (f >= 2 * kOurFields) out.message.fields.push_back({std::string(name.text()), std::string(value.text())});
+    const std::string_view text = value.text();
+    if (f == 2) {
+      std::size_t number = 0;
+      const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+      if (problem == std::errc() && end == text.data() + text.size()) out.number = number;
+    } else if (f == 4) out.message.id = text;
+    else if (f == 6) out.standing = text;
+    else if (f >= 2 * kOurFields) out.message.fields.push_back({std::string(name.text()), std::string(text)});
     name = value.next();
   }
   return out;
@@ -100,64 +52,83 @@ std::string_view execution_of(Reply::View entry) {
   return fields.size() >= 2 && fields.first().text() == "exec" ? fields.first().next().text() : std::string_view();
 }
 
-void add_groups(std::vector<std::string>& arguments, const Message* snapshot, std::string_view standing) {
-  std::vector<const GroupState*> groups;
-  if (snapshot != nullptr)
-    for (const GroupState& g : snapshot->groups) groups.push_back(&g);
-  arguments.push_back(std::to_string(groups.size()));
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    const GroupState& g = *groups[i];
-    // The quarantine entry tells how it stood in the instant of removal, in the order of the stream's groups then.
-    const char now = groups.size() == standing.size() ? standing[i] : g.standing == GroupState::Standing::pending ? 'p' : g.standing == GroupState::Standing::waiting ? 'w' : 'a';
-    arguments.insert(arguments.end(), {g.group, std::string(1, now), g.consumer.empty() ? "deployclaw" : g.consumer, std::to_string(std::max(1u, g.attempts))});
-  }
+std::string standing_of(const Message& message) {
+  std::string letters;
+  for (const GroupState& g : message.groups)
+    letters += g.standing == GroupState::Standing::pending ? 'p' : g.standing == GroupState::Standing::waiting ? 'w' : 'a';
+  return letters;
 }
 
 }  // namespace
 
-Result<std::vector<Quarantined>> read_quarantine(Connection& connection, const QueueId&, const std::string& quarantine, const std::string& execution_id,
-                                                 Deadline deadline) {
-  std::vector<Quarantined> out;
+Result<std::vector<Held>> read_held(Connection& connection, const std::string& quarantine, const std::string& execution_id, Deadline deadline) {
+  std::vector<Held> out;
   std::string from = "-";
   for (;;) {
     CLAW_TRY_ASSIGN(const Reply reply, connection.call({"XRANGE", quarantine, from, "+", "COUNT", kPage}, deadline));
     Reply::View entry = reply.root().first();
     for (std::size_t i = 0; i < reply.root().size(); ++i, entry = entry.next()) {
       from = "(" + std::string(entry.first().text());
-      if (execution_of(entry) != execution_id) continue;
-      CLAW_TRY_ASSIGN(Quarantined one, entry_of(entry, quarantine));
-      out.push_back(std::move(one));
+      if (execution_of(entry) == execution_id) out.push_back(entry_of(entry));
     }
     if (reply.root().size() < 1'000) break;
   }
-  std::sort(out.begin(), out.end(), [](const Quarantined& a, const Quarantined& b) { return a.number < b.number; });
+  std::stable_sort(out.begin(), out.end(), [](const Held& a, const Held& b) { return a.number < b.number; });
   return out;
 }
 
-Result<RestoreOutcome> restore_messages(Connection& connection, const RestoreRequest& request, Deadline deadline) {
-  CLAW_TRY_ASSIGN(const auto held, read_quarantine(connection, request.queue, request.quarantine, request.execution_id, deadline));
-  const std::vector<std::string> keys = {request.queue.name, request.quarantine};
-  RestoreOutcome out;
-  std::int64_t again = 0;
-  for (std::size_t first = 0; first < held.size(); first += kRestoreSlice) {
-    const auto slice = std::span(held).subspan(first, std::min(kRestoreSlice, held.size() - first));
-    std::vector<std::string> arguments;
-    for (const Quarantined& one : slice) {
-      arguments.push_back(one.quarantine_id);
-      if (request.type == QueueType::stream) add_groups(arguments, one.number < request.messages.size() ? &request.messages[one.number] : nullptr, "");
-    }
-    CLAW_TRY_ASSIGN(const Reply reply, run_script(connection, request.type == QueueType::stream ? kStreamTail : kListTail, keys, arguments, deadline));
-    if (reply.root().size() != slice.size() + 1) return make_error(Code::corrupt, "restore", "the script answered for another number of messages");
-    Reply::View answer = reply.root().first();
-    for (std::size_t i = 0; i < slice.size(); ++i, answer = answer.next()) out.restored += answer.text().empty() ? 0 : 1;
-    again += answer.integer();
+Result<std::vector<Quarantined>> read_quarantine(Connection& connection, const QueueId&, const std::string& quarantine, const std::string& execution_id,
+                                                 Deadline deadline) {
+  CLAW_TRY_ASSIGN(std::vector<Held> held, read_held(connection, quarantine, execution_id, deadline));
+  return std::vector<Quarantined>(std::make_move_iterator(held.begin()), std::make_move_iterator(held.end()));
+}
+
+std::vector<GroupState> groups_at_removal(const Message& snapshot, std::string_view standing) {
+  std::vector<GroupState> groups = snapshot.groups;
+  if (groups.size() != standing.size()) return groups;  // groups came or went in that moment: the snapshot knows best
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    using enum GroupState::Standing;
+    groups[i].standing = standing[i] == 'p' ? pending : standing[i] == 'w' ? waiting : acknowledged;
   }
+  return groups;
+}
+
+Status quarantine_again(Connection& connection, const RestoreRequest& request, std::span<const std::size_t> numbers, Deadline deadline) {
+  const std::vector<std::string> keys = {request.quarantine};
+  for (std::size_t next = 0; next < numbers.size();) {
+    std::vector<std::string> arguments = {request.execution_id};
+    const std::size_t first = next;
+    for (std::size_t bytes = 0; next < numbers.size() && next - first < Pace::kFirst && bytes < kSliceBytes; ++next) {
+      const Message& message = request.messages[numbers[next]];
+      arguments.insert(arguments.end(), {std::to_string(numbers[next]), message.id, standing_of(message), std::to_string(message.fields.size())});
+      for (const OwnedField& field : message.fields) {
+        bytes += field.name.size() + field.value.size();
+        arguments.insert(arguments.end(), {field.name, field.value});
+      }
+    }
+    if (request.before) CLAW_TRY(request.before("quarantine-again"));
+    CLAW_TRY(run_script(connection, kAgain, keys, arguments, deadline));
+  }
+  return {};
+}
+
+Result<RestoreOutcome> restore_messages(Connection& connection, const RestoreRequest& request, Deadline deadline) {
+  CLAW_TRY_ASSIGN(const std::vector<Held> held, read_held(connection, request.quarantine, request.execution_id, deadline));
+  // Same order as `held`, so that what is genuine can be told by its place in it.
+  const std::vector<Quarantined> plain(held.begin(), held.end());
+  std::vector<Token> tokens;
+  for (const Quarantined* one : genuine(plain, request.messages)) {
+    const Held& entry = held[static_cast<std::size_t>(one - plain.data())];
+    tokens.push_back({.quarantine_id = entry.quarantine_id, .message = &request.messages[entry.number], .standing = entry.standing});
+  }
+  CLAW_TRY_ASSIGN(RestoreOutcome out, request.type == QueueType::stream ? restore_stream(connection, request, tokens, deadline)
+                                                                        : restore_list(connection, request, tokens, deadline));
+  out.foreign = held.size() - tokens.size();
   std::uint64_t removable = 0;
   for (const Message& m : request.messages) removable += m.fields.empty() ? 0 : 1;
   out.already_present = removable - std::min(removable, out.restored);
-  out.achieved = RestoreOrder::tail;
-  out.why_not_exact = request.type == QueueType::stream ? "an entry cannot come back under its old id while later ones exist" : "put back where RPOP takes next";
-  if (again > 0) out.why_not_exact += fmt::format("; {} deliveries to groups that had acknowledged a message will be repeated", again);
+  out.achieved = tokens.empty() || out.in_place < out.restored ? RestoreOrder::tail : RestoreOrder::exact;
+  if (tokens.empty()) out.why_not_exact = "nothing of it was in quarantine any more";
   return out;
 }
 

@@ -4,20 +4,20 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <unordered_map>
 
 #include "base/digest.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "redis/list_walk.h"
 #include "redis/operations.h"
+#include "redis/pace.h"
 
 namespace claw::redis {
 namespace {
 
-constexpr std::size_t kFirstSlice = 100;
-constexpr std::size_t kLargestSlice = 1'000;
-constexpr std::size_t kLeastSlice = 10;
-constexpr std::chrono::nanoseconds kSweepCost{120};      // LREM walks this long an entry: measured 0.11 to 0.17 us
-constexpr std::chrono::nanoseconds kSweepCostMost{200};  // the same with room, for what is too deep to be tried
+constexpr std::chrono::nanoseconds kSweepCost{120};  // LREM walks this long an entry at first guess: measured 0.03 to 0.2 us
+constexpr std::int64_t kTelling = 5'000;             // a sweep this deep tells what an entry costs
 constexpr std::size_t kSliceBytes = 4u << 20;
 constexpr std::int64_t kSearch = 1'000;  // entries of a list that one script call searches on each side
 
@@ -86,11 +86,12 @@ return {names, out}
 // Moves list entries to quarantine. KEYS: list, quarantine. ARGV: execution, tombstone, shift, search, then per entry:
 // number, index, id, bytes, in ascending index order. Marks every entry whose bytes are at their place (or nearby), then
 // sweeps the marks from the nearer end: a consumer never sees a mark, because one script is one instant.
-// Answers {shift, then per entry 1 (moved) or 0 (not found)}.
+// Answers {shift, microseconds that the sweep took (0: the server's clock stands still in scripts), then per entry 1 (moved)
+// or 0 (not found)}.
 constexpr std::string_view kListScript = R"lua(
 local shift, search = tonumber(ARGV[3]), tonumber(ARGV[4])
 local length = redis.call('LLEN', KEYS[1])
-local out, marked, first, last = {0}, 0, -1, -1
+local out, marked, first, last = {0, 0}, 0, -1, -1
 for a = 5, #ARGV, 4 do
   local number, index, id, bytes = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2], ARGV[a + 3]
   local at = index + shift
@@ -122,7 +123,10 @@ for a = 5, #ARGV, 4 do
   end
 end
 if marked > 0 then
+  local start = redis.call('TIME')
   redis.call('LREM', KEYS[1], last < length - first and marked or -marked, ARGV[2])
+  local stop = redis.call('TIME')
+  out[2] = (stop[1] - start[1]) * 1000000 + stop[2] - start[2]
 end
 out[1] = shift
 return out
@@ -133,30 +137,6 @@ std::size_t size_of(const Message& message) {
   for (const OwnedField& field : message.fields) size += field.name.size() + field.value.size();
   return size;
 }
-
-// How many messages the next call takes, so that none holds the server longer than the budget: from what a message cost so
-// far, with room for a server that is slower the next time.
-class Pace {
- public:
-  explicit Pace(Millis budget) : aim_(std::chrono::nanoseconds(budget) * 3 / 5) {}
-  // `fixed`: what the call costs however few messages it takes.
-  std::size_t slice(std::chrono::nanoseconds fixed) const {
-    if (!cost_) return kFirstSlice;
-    const auto fitting = std::max<std::int64_t>(0, (aim_ - fixed) / std::max(*cost_, std::chrono::nanoseconds(1)));
-    return std::clamp(static_cast<std::size_t>(fitting), kLeastSlice, std::min(kLargestSlice, last_ * 2));
-  }
-  void took(std::chrono::nanoseconds time, std::chrono::nanoseconds fixed, std::size_t messages) {
-    const auto cost = std::max(time - fixed, time / 4) / static_cast<std::int64_t>(std::max<std::size_t>(1, messages));
-    // Rises at once, falls slowly: one call that was quick by chance proves little.
-    cost_ = !cost_ || cost > *cost_ ? cost : (*cost_ * 3 + cost) / 4;
-    last_ = std::max(messages, kLeastSlice);
-  }
-
- private:
-  std::chrono::nanoseconds aim_;
-  std::optional<std::chrono::nanoseconds> cost_;  // of one message
-  std::size_t last_ = kFirstSlice;
-};
 
 bool planned_pending(const Message& message) {
   return std::any_of(message.groups.begin(), message.groups.end(), [](const GroupState& g) { return g.standing == GroupState::Standing::pending; });
@@ -253,26 +233,131 @@ Result<std::vector<Removal>> remove_from_stream(Connection& connection, const Re
   return removals;
 }
 
-Result<std::vector<Removal>> remove_from_list(Connection& connection, const RemoveRequest& request, Deadline deadline) {
-  const std::vector<std::string> keys = {request.queue.queue.name, request.queue.quarantine};
-  std::vector<Removal> removals(request.messages.size());
-  std::vector<std::size_t> order;
-  for (std::size_t i = 0; i < removals.size(); ++i) {
-    removals[i].index = i;
-    if (!request.messages[i].fields.empty()) order.push_back(i);
+// How far an index is from the nearer end.
+class Depth {
+ public:
+  explicit Depth(std::uint64_t length) : length_(length) {}
+  bool upper(std::uint64_t index) const { return index >= length_ / 2; }
+  std::int64_t of(std::uint64_t index) const { return static_cast<std::int64_t>(upper(index) ? length_ - std::min(length_, index) : index); }
+
+ private:
+  std::uint64_t length_;
+};
+
+// What LREM's walk costs on this server, learned from shallow slices, so that the whole budget is used for deep ones.
+class Sweep {
+ public:
+  explicit Sweep(Millis budget) : most_(std::chrono::nanoseconds(budget) * 4 / 5) {}
+  std::chrono::nanoseconds time(std::int64_t depth) const { return cost_ * depth; }
+  // With a quarter to spare, for a server that is slower the next time.
+  bool reaches(std::int64_t depth) const { return time(depth) * 5 / 4 <= most_; }
+  void took(std::chrono::nanoseconds time, std::int64_t depth) {
+    if (depth < kTelling || time == time.zero()) return;
+    const auto each = std::max(std::chrono::nanoseconds(20), time / depth);
+    cost_ = each > cost_ ? each : (cost_ + each) / 2;
   }
-  // From the tail towards the head, so that what was removed does not move what is still to be removed.
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return request.messages[a].key.high > request.messages[b].key.high; });
+
+ private:
+  std::chrono::nanoseconds most_;
+  std::chrono::nanoseconds cost_ = kSweepCost;
+};
+
+// One try at the messages `order` names, at the places it gives by index.
+Status sweep_list(Connection& connection, const RemoveRequest& request, std::vector<std::size_t> order, std::span<const std::uint64_t> places, Earlier& earlier,
+                  std::vector<Removal>& removals, Deadline deadline) {
+  const std::vector<std::string> keys = {request.queue.queue.name, request.queue.quarantine};
   CLAW_TRY_ASSIGN(const Reply length_reply, connection.call({"LLEN", keys[0]}, deadline));
   const auto length = static_cast<std::uint64_t>(std::max<std::int64_t>(0, length_reply.root().integer()));
-  const std::uint64_t middle = length / 2;
-  const auto depth = [&](std::uint64_t index) { return index < middle ? index : length - std::min(length, index); };
-  // Too deep for one script within the budget: left alone, and said so by the caller as not found at its place.
-  std::erase_if(order, [&](std::size_t i) {
-    const bool deep = kSweepCostMost * static_cast<std::int64_t>(depth(request.messages[i].key.high)) > request.block_budget * 4 / 5;
-    if (deep) removals[i].fate = Fate::not_found;
-    return deep;
+  const Depth depth(length);
+  // Each half from its end inwards: what is shallow is sure to be reached, and tells what the deep ones will cost.
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    const std::uint64_t x = places[a], y = places[b];
+    if (depth.upper(x) != depth.upper(y)) return depth.upper(x);
+    return depth.upper(x) ? x > y : x < y;
   });
+  Pace pace(request.block_budget);
+  Sweep sweep(request.block_budget);
+  std::int64_t shift = 0, head_shift = 0;  // head_shift: what was removed nearer to the head than what follows
+  for (std::size_t next = 0; next < order.size();) {
+    const auto at = [&](std::size_t i) { return places[order[i]]; };
+    if (!sweep.reaches(depth.of(at(next)))) {
+      removals[order[next++]].fate = Fate::too_deep;
+      continue;
+    }
+    std::vector<std::size_t> slice;
+    const bool upper = depth.upper(at(next));
+    std::int64_t deepest = 0;
+    // A slice keeps to one half, so that its sweep never walks the whole list.
+    for (std::size_t bytes = 0; next < order.size() && slice.size() < pace.slice(sweep.time(depth.of(at(next)))) && bytes < kSliceBytes &&
+                                depth.upper(at(next)) == upper && sweep.reaches(depth.of(at(next))); ++next) {
+      bytes += size_of(request.messages[order[next]]);
+      deepest = depth.of(at(next));
+      slice.push_back(order[next]);
+    }
+    if (upper) std::reverse(slice.begin(), slice.end());
+    std::vector<std::string> arguments = {request.execution_id, "deployclaw-removed-" + system_random().hex(24), std::to_string(shift - head_shift), std::to_string(kSearch)};
+    for (const std::size_t index : slice) {
+      const Message& message = request.messages[index];
+      arguments.insert(arguments.end(), {std::to_string(request.first_number + index), std::to_string(places[index]), message.id, message.fields[0].value});
+    }
+    const MonoTime start = connection.clock().mono();
+    CLAW_TRY_ASSIGN(const Reply reply, run_script(connection, kListScript, keys, arguments, deadline));
+    const auto took = connection.clock().mono() - start;
+    pace.took(took, sweep.time(deepest), slice.size());
+    if (reply.root().size() != slice.size() + 2) return make_error(Code::corrupt, "remove", "the script answered for another number of messages");
+    Reply::View answer = reply.root().first();
+    shift = answer.integer() + head_shift;
+    answer = answer.next();
+    sweep.took(Micros(answer.integer()), deepest);
+    for (const std::size_t index : slice) {
+      answer = answer.next();
+      removals[index].fate = Fate::removed;
+      if (answer.integer() == 1) {
+        if (!upper) ++head_shift;
+        continue;
+      }
+      CLAW_TRY_ASSIGN(const bool before, earlier.has(request.first_number + index, deadline));
+      if (!before) removals[index].fate = Fate::gone;
+    }
+  }
+  return {};
+}
+
+// Where messages stand now that were not near where they had been: others pushed or popped more than a script searches.
+Result<std::vector<std::size_t>> find_again(Connection& connection, const RemoveRequest& request, std::span<const Removal> removals, std::vector<std::uint64_t>& places, Deadline deadline) {
+  std::unordered_multimap<std::uint64_t, std::size_t> missing;
+  for (const Removal& removal : removals) {
+    const Message& message = request.messages[removal.index];
+    if (removal.fate != Fate::gone || message.fields.empty()) continue;
+    const Field field{"", message.fields[0].value};
+    missing.emplace(short_digest(std::span(&field, 1)), removal.index);
+  }
+  std::vector<std::size_t> found;
+  if (missing.empty()) return found;
+  std::map<std::size_t, std::int64_t> drifts;
+  const auto see = [&](const WalkedEntry& entry) {
+    const auto hit = missing.find(entry.digest);
+    if (hit == missing.end() || request.messages[hit->second].fields[0].value != entry.body) return;
+    places[hit->second] = static_cast<std::uint64_t>(entry.place);
+    drifts[hit->second] = entry.drift;
+    found.push_back(hit->second);
+    missing.erase(hit);
+  };
+  CLAW_TRY_ASSIGN(const Extent extent, walk_list(connection, request.queue.queue.name, see, deadline));
+  for (const auto& [index, drift] : drifts)
+    places[index] = static_cast<std::uint64_t>(std::max<std::int64_t>(0, static_cast<std::int64_t>(places[index]) + extent.drift - drift));
+  return found;
+}
+
+Result<std::vector<Removal>> remove_from_list(Connection& connection, const RemoveRequest& request, Deadline deadline) {
+  std::vector<Removal> removals(request.messages.size());
+  std::vector<std::size_t> order;
+  std::vector<std::uint64_t> places;
+  for (std::size_t i = 0; i < removals.size(); ++i) {
+    removals[i].index = i;
+    places.push_back(request.messages[i].key.high);
+    if (!request.messages[i].fields.empty()) order.push_back(i);
+  }
   Earlier earlier(connection, request);
   if (request.again) {
     // Its place may hold another message of the same bytes by now: what was moved before is not looked for.
@@ -284,43 +369,21 @@ Result<std::vector<Removal>> remove_from_list(Connection& connection, const Remo
     }
     order = std::move(left);
   }
-  Pace pace(request.block_budget);
-  std::int64_t shift = 0;
-  for (std::size_t next = 0; next < order.size();) {
-    std::vector<std::size_t> slice;
-    std::chrono::nanoseconds sweep{0};  // to the deepest of the slice
-    for (std::size_t bytes = 0; next < order.size() && slice.size() < pace.slice(sweep) && bytes < kSliceBytes; ++next) {
-      const bool upper = request.messages[order[next]].key.high >= middle;
-      // A slice keeps to one half, so that its sweep never walks the whole list.
-      if (!slice.empty() && upper != (request.messages[slice.front()].key.high >= middle)) break;
-      bytes += size_of(request.messages[order[next]]);
-      sweep = std::max(sweep, kSweepCost * static_cast<std::int64_t>(depth(request.messages[order[next]].key.high)));
-      slice.push_back(order[next]);
-    }
-    std::reverse(slice.begin(), slice.end());
-    std::vector<std::string> arguments = {request.execution_id, "deployclaw-removed-" + system_random().hex(24), std::to_string(shift), std::to_string(kSearch)};
-    for (const std::size_t index : slice) {
-      const Message& message = request.messages[index];
-      arguments.insert(arguments.end(), {std::to_string(request.first_number + index), std::to_string(message.key.high), message.id, message.fields[0].value});
-    }
-    const MonoTime start = connection.clock().mono();
-    CLAW_TRY_ASSIGN(const Reply reply, run_script(connection, kListScript, keys, arguments, deadline));
-    pace.took(connection.clock().mono() - start, sweep, slice.size());
-    if (reply.root().size() != slice.size() + 1) return make_error(Code::corrupt, "remove", "the script answered for another number of messages");
-    Reply::View answer = reply.root().first();
-    shift = answer.integer();
-    for (const std::size_t index : slice) {
-      answer = answer.next();
-      removals[index].fate = Fate::removed;
-      if (answer.integer() == 1) continue;
-      CLAW_TRY_ASSIGN(const bool before, earlier.has(request.first_number + index, deadline));
-      if (!before) removals[index].fate = Fate::gone;
-    }
-  }
+  CLAW_TRY(sweep_list(connection, request, order, places, earlier, removals, deadline));
+  CLAW_TRY_ASSIGN(order, find_again(connection, request, removals, places, deadline));
+  if (!order.empty()) CLAW_TRY(sweep_list(connection, request, order, places, earlier, removals, deadline));
   return removals;
 }
 
 }  // namespace
+
+std::uint64_t out_of_reach(const PlannedQueue& queue, Millis block_budget) {
+  if (queue.type != QueueType::list) return 0;
+  const Sweep sweep(block_budget);
+  return static_cast<std::uint64_t>(std::count_if(queue.messages.begin(), queue.messages.end(), [&](const PlannedMessage& m) {
+    return !sweep.reaches(static_cast<std::int64_t>(std::min(m.key.high, m.key.low)));
+  }));
+}
 
 Result<std::vector<Removal>> remove_messages(Connection& connection, const RemoveRequest& request, Deadline deadline) {
   CLAW_TRY_ASSIGN(auto removals, request.queue.type == QueueType::stream ? remove_from_stream(connection, request, deadline) : remove_from_list(connection, request, deadline));

@@ -30,6 +30,8 @@ Result<Reply> run_script(Connection& connection, std::string_view script, std::s
   return connection.call(words, deadline);
 }
 
+Deadline call_deadline(Connection& connection, Deadline whole) { return whole.or_sooner(Deadline::in(connection.clock(), Millis(30'000))); }
+
 std::string stream_id(MessageKey key) { return std::to_string(key.high) + "-" + std::to_string(key.low); }
 
 Result<MessageKey> parse_stream_id(std::string_view text) {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
 
 #include "base/digest.h"
 #include "base/text.h"
@@ -16,6 +18,7 @@ using nlohmann::json;
 
 constexpr int kRemoveTries = 8;  // with growing pauses: long enough for a restart or a failover, then the execution is held
 constexpr Millis kRemovePause{500};
+constexpr Millis kRestoreTimeout = std::chrono::minutes(15);  // of one queue: a rebuilt stream is copied whole
 
 Status check_brake(Surroundings& around) {
   if (around.brake_on()) return make_error(Code::refused, "brake", "the brake is on: nothing more is touched");
@@ -25,13 +28,14 @@ Status check_brake(Surroundings& around) {
 Deadline deadline_of(Surroundings& around) { return Deadline::in(around.clock, around.call_timeout); }
 
 json totals_json(const Totals& t) {
-  return {{"planned", t.planned}, {"removed", t.removed}, {"gone", t.gone}, {"failed", t.failed}};
+  return {{"planned", t.planned}, {"removed", t.removed}, {"gone", t.gone}, {"failed", t.failed}, {"too_deep", t.too_deep}};
 }
 
 Totals totals_of(const std::string& text) {
   const json value = json::parse(text);
   return {.planned = value.at("planned").get<std::uint64_t>(), .removed = value.at("removed").get<std::uint64_t>(),
-          .gone = value.at("gone").get<std::uint64_t>(), .failed = value.at("failed").get<std::uint64_t>()};
+          .gone = value.at("gone").get<std::uint64_t>(), .failed = value.at("failed").get<std::uint64_t>(),
+          .too_deep = value.value("too_deep", std::uint64_t{0})};
 }
 
 std::string step_name(std::string_view what, std::size_t number) { return fmt::format("{}-{}", what, number); }
@@ -79,8 +83,42 @@ Result<std::vector<Removal>> remove_surely(RemoveRequest request, Surroundings& 
   }
 }
 
+// "0-99 101 105-200": which messages of a queue, by number.
+std::string ranges_of(std::span<const std::size_t> numbers) {
+  std::string out;
+  for (std::size_t i = 0; i < numbers.size();) {
+    std::size_t last = i;
+    while (last + 1 < numbers.size() && numbers[last + 1] == numbers[last] + 1) ++last;
+    out += fmt::format("{}{}", out.empty() ? "" : " ", numbers[i]);
+    if (last > i) out += fmt::format("-{}", numbers[last]);
+    i = last + 1;
+  }
+  return out;
+}
+
+void add_ranges(std::set<std::size_t>& numbers, const std::string& ranges, std::size_t limit) {
+  std::istringstream words(ranges);
+  for (std::string word; words >> word;) {
+    const std::size_t dash = word.find('-');
+    const std::size_t first = std::stoull(word), last = dash == std::string::npos ? first : std::stoull(word.substr(dash + 1));
+    for (std::size_t n = first; n <= last && n < limit; ++n) numbers.insert(n);
+  }
+}
+
+// What the finished waves removed of one queue, by number.
+std::set<std::size_t> removed_of(const Plan& plan, std::size_t q, const Ledger& ledger) {
+  std::set<std::size_t> numbers;
+  const std::size_t waves = waves_of(plan).size();
+  for (std::size_t w = 0; w < waves; ++w) {
+    if (!ledger.has(step_name("result", w))) continue;
+    const json queues = json::parse(ledger.data(step_name("result", w))).value("numbers", json::object());
+    add_ranges(numbers, queues.value(std::to_string(q), ""), plan.queues[q].messages.size());
+  }
+  return numbers;
+}
+
 Status remove_slice(const Plan& plan, const Slice& slice, std::span<const Message> snapshot, const std::string& execution_id, bool again,
-                    Surroundings& around, Totals& totals) {
+                    Surroundings& around, Totals& totals, json& numbers) {
   const PlannedQueue& queue = plan.queues[slice.queue];
   CLAW_TRY_ASSIGN(const std::vector<Removal> removals,
                   remove_surely({.queue = queue, .messages = snapshot.subspan(slice.first, slice.count), .execution_id = execution_id,
@@ -88,13 +126,20 @@ Status remove_slice(const Plan& plan, const Slice& slice, std::span<const Messag
   if (removals.size() != slice.count)
     return make_error(Code::corrupt, "remove " + queue.queue.text(), fmt::format("{} answers for {} messages", removals.size(), slice.count));
   totals.planned += slice.count;
+  std::vector<std::size_t> removed;
   for (const Removal& removal : removals) {
     switch (removal.fate) {
-      case Fate::removed: ++totals.removed; break;
+      case Fate::removed:
+        ++totals.removed;
+        removed.push_back(slice.first + removal.index);
+        break;
       case Fate::gone: ++totals.gone; break;
+      case Fate::too_deep: ++totals.too_deep; [[fallthrough]];
       case Fate::not_found: ++totals.failed; break;
     }
   }
+  std::sort(removed.begin(), removed.end());
+  numbers[std::to_string(slice.queue)] = ranges_of(removed);
   return {};
 }
 
@@ -135,14 +180,16 @@ Status remove_wave(const Plan& plan, const Wave& wave, std::size_t w, const std:
   const bool again = ledger.has(intent);  // an earlier process may have carried it out in part
   CLAW_TRY(ledger.record("intent", json{{"wave", w}, {"messages", count}, {"to", "quarantine"}}.dump()));
   CLAW_TRY(ledger.journal(intent, "{}"));
+  json numbers = json::object();
   for (const Slice& slice : wave) {
-    CLAW_TRY(remove_slice(plan, slice, snapshots[slice.queue], ledger.execution_id(), again, around, totals));
+    CLAW_TRY(remove_slice(plan, slice, snapshots[slice.queue], ledger.execution_id(), again, around, totals, numbers));
     if (around.progress) around.progress(totals.planned, plan.total());
   }
   CLAW_CHECK(totals.adds_up());
   json done = totals_json(totals);
   done["wave"] = w;
   CLAW_TRY(ledger.record("result", done.dump()));
+  done["numbers"] = std::move(numbers);
   return ledger.journal(result, done.dump());
 }
 
@@ -208,25 +255,65 @@ Result<Totals> drain(const Plan& plan, Ledger& ledger, Surroundings& around) {
   return totals;
 }
 
-Result<std::vector<QueueRestore>> roll_back(const Plan& plan, Ledger& ledger, Surroundings& around) {
-  std::vector<QueueRestore> restores;
-  for (const PlannedQueue& queue : plan.queues) {
-    CLAW_TRY_ASSIGN(const bool there, around.vault.has(ledger.execution_id(), queue.queue));
-    if (!there) continue;  // cut off before its snapshot was complete: nothing was removed
+namespace {
+
+// Whatever was removed and is not in quarantine was deleted there by somebody, as long as nothing was put back yet: it is
+// written there again from the vault. Answers how many, and how many the broker could not take.
+Result<json> refill(std::size_t q, const RestoreRequest& request, const std::set<std::size_t>& removed, Broker& broker, Ledger& ledger, Surroundings& around) {
+  const std::string step = step_name("rollback-held", q);
+  if (ledger.has(step)) return json::parse(ledger.data(step));
+  CLAW_TRY_ASSIGN(const auto held, broker.quarantined(request.queue, request.quarantine, request.execution_id, deadline_of(around)));
+  std::set<std::size_t> lost = removed;
+  for (const Quarantined* one : genuine(held, request.messages)) lost.erase(one->number);
+  const std::vector<std::size_t> numbers(lost.begin(), lost.end());
+  json done = {{"from_vault", numbers.size()}, {"failed", 0}};
+  if (!numbers.empty()) {
+    const Status again = broker.quarantine_again(request, numbers, deadline_of(around));
+    if (!again && again.error().code != Code::unsupported) return again.error();
+    if (!again) done = {{"from_vault", 0}, {"failed", numbers.size()}};
+  }
+  CLAW_TRY(ledger.journal(step, done.dump()));
+  return done;
+}
+
+Result<RestoreOutcome> restore_queue(const Plan& plan, std::size_t q, RestoreOrder wanted, Ledger& ledger, Surroundings& around) {
+  const PlannedQueue& queue = plan.queues[q];
+  CLAW_TRY(check_brake(around));
+  CLAW_TRY_ASSIGN(const std::vector<Message> messages, around.vault.read(ledger.execution_id(), queue.queue));
+  const std::string queue_hex = hex(queue.queue.text());
+  CLAW_TRY(ledger.record("rollback", json{{"phase", "intent"}, {"queue_hex", queue_hex}}.dump()));
+  CLAW_TRY(ledger.journal(step_name("rollback-intent", q), "{}"));
+  CLAW_TRY_ASSIGN(Broker * broker, around.broker(queue.queue.broker));
+  const auto before = [&](std::string_view step) -> Status {
     CLAW_TRY(check_brake(around));
-    CLAW_TRY_ASSIGN(const std::vector<Message> messages, around.vault.read(ledger.execution_id(), queue.queue));
-    CLAW_TRY(ledger.record("rollback", json{{"phase", "intent"}, {"queue_hex", hex(queue.queue.text())}}.dump()));
-    CLAW_TRY(ledger.journal("rollback-intent", "{}"));
-    CLAW_TRY_ASSIGN(Broker * broker, around.broker(queue.queue.broker));
-    const RestoreRequest request{.queue = queue.queue, .type = queue.type, .execution_id = ledger.execution_id(), .quarantine = queue.quarantine,
-                                 .messages = messages, .wanted = RestoreOrder::exact, .block_budget = plan.limits.block_budget};
-    CLAW_TRY_ASSIGN(const RestoreOutcome outcome, broker->restore(request, deadline_of(around)));
-    const json fields = {{"phase", "result"}, {"queue_hex", hex(queue.queue.text())}, {"restored", outcome.restored},
-                         {"already_present", outcome.already_present}, {"failed", outcome.failed},
-                         {"order", outcome.achieved == RestoreOrder::exact ? "original" : "tail"}};
-    CLAW_TRY(ledger.record("rollback", fields.dump()));
-    CLAW_TRY(ledger.journal("rollback-result", "{}"));
-    restores.push_back({queue.queue, outcome});
+    return ledger.journal(step_name(fmt::format("rollback-{}", step), q), "{}");
+  };
+  const RestoreRequest request{.queue = queue.queue, .type = queue.type, .execution_id = ledger.execution_id(), .quarantine = queue.quarantine,
+                               .messages = messages, .takes_from = queue.takes_from, .wanted = wanted, .block_budget = plan.limits.block_budget,
+                               .before = before};
+  const std::set<std::size_t> removed = removed_of(plan, q, ledger);
+  CLAW_TRY_ASSIGN(const json refilled, refill(q, request, removed, *broker, ledger, around));
+  CLAW_TRY_ASSIGN(RestoreOutcome outcome, broker->restore(request, Deadline::in(around.clock, kRestoreTimeout)));
+  outcome.failed += refilled.at("failed").get<std::uint64_t>();
+  outcome.from_vault = refilled.at("from_vault").get<std::uint64_t>();
+  if (!removed.empty()) outcome.already_present = removed.size() - std::min<std::uint64_t>(removed.size(), outcome.restored + outcome.failed);
+  const json fields = {{"phase", "result"}, {"queue_hex", queue_hex}, {"restored", outcome.restored}, {"in_place", outcome.in_place},
+                       {"already_present", outcome.already_present}, {"failed", outcome.failed}, {"from_vault", outcome.from_vault},
+                       {"foreign", outcome.foreign}, {"order", std::string(name(outcome.achieved))}};
+  CLAW_TRY(ledger.record("rollback", fields.dump()));
+  CLAW_TRY(ledger.journal(step_name("rollback-result", q), "{}"));
+  return outcome;
+}
+
+}  // namespace
+
+Result<std::vector<QueueRestore>> roll_back(const Plan& plan, Ledger& ledger, Surroundings& around, RestoreOrder wanted) {
+  std::vector<QueueRestore> restores;
+  for (std::size_t q = 0; q < plan.queues.size(); ++q) {
+    CLAW_TRY_ASSIGN(const bool there, around.vault.has(ledger.execution_id(), plan.queues[q].queue));
+    if (!there) continue;  // cut off before its snapshot was complete: nothing was removed
+    CLAW_TRY_ASSIGN(RestoreOutcome outcome, restore_queue(plan, q, wanted, ledger, around));
+    restores.push_back({plan.queues[q].queue, std::move(outcome)});
   }
   return restores;
 }

@@ -26,7 +26,8 @@ struct Totals {
   std::uint64_t planned = 0;
   std::uint64_t removed = 0;
   std::uint64_t gone = 0;    // consumed meanwhile: nothing was done
-  std::uint64_t failed = 0;  // not found at its place: nothing was done
+  std::uint64_t failed = 0;  // not found at its place, or too deep to be reached: nothing was done
+  std::uint64_t too_deep = 0;  // of the failed: a later plan may reach them
   bool adds_up() const { return planned == removed + gone + failed; }
 };
 
@@ -79,7 +80,8 @@ struct QueueRestore {
   RestoreOutcome outcome;
 };
 
-// Puts back everything the execution removed. Twice is a no-op.
-Result<std::vector<QueueRestore>> roll_back(const Plan& plan, Ledger& ledger, Surroundings& around);
+// Puts back everything the execution removed. Twice is a no-op. What somebody deleted from quarantine comes back from the
+// vault: once, because the journal tells what was removed, and that nothing was put back before the quarantine was looked at.
+Result<std::vector<QueueRestore>> roll_back(const Plan& plan, Ledger& ledger, Surroundings& around, RestoreOrder wanted);
 
 }  // namespace claw::remedy

@@ -20,6 +20,7 @@ PlannedQueue planned_queue(const QueueView& view, const PlanInputs& inputs) {
           .type = view.type,
           .entries = view.entries,
           .quarantine = inputs.quarantine_name(view.id),
+          .takes_from = view.takes_from,
           .messages = {}};
 }
 

@@ -134,30 +134,108 @@ TEST(Kill, at_every_journal_step_and_again_during_recovery_loses_and_doubles_not
   EXPECT_GT(step, 8) << "the journal has fewer steps than an execution must have";
 }
 
-TEST(Kill, at_every_step_of_a_rollback_restores_each_message_once) {
+// The whole of what stands in the queues, and how much is pending.
+std::string standing(const testing::RedisServer& redis) {
+  return redis.command({"XRANGE", "s", "-", "+"}) + redis.command({"LRANGE", "l", "0", "-1"}) + redis.command({"XPENDING", "s", "g"});
+}
+
+// Database 1 keeps the queues as they were after the removal.
+void keep(const testing::RedisServer& redis) {
+  for (const char* key : {"s", "l", "{s}:quarantine", "{l}:quarantine"}) ASSERT_EQ(redis.command({"COPY", key, key, "DB", "1"}), ":1\r\n");
+}
+void reset(const testing::RedisServer& redis) {
+  redis.command({"FLUSHDB"});
+  redis.command({"SWAPDB", "0", "1"});
+  keep(redis);
+}
+
+void kill_at_every_step(RestoreOrder order) {
   const testing::RedisServer redis;
-  for (int step = 1; step < 20; ++step) {
-    const std::string dir = redis.dir() + "/agent-" + std::to_string(step);
-    fill(redis);
+  const std::string first = redis.dir() + "/agent";
+  fill(redis);
+  const std::string before = standing(redis);
+  std::string key;
+  {
+    auto agent = Agent::open(config_of(redis, first), deps({}), silent());
+    ASSERT_TRUE(agent.ok());
+    const auto record = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent());
+    ASSERT_TRUE(record.ok()) << record.error().message();
+    ASSERT_EQ(record->record.messages_removed, 200u) << record->reason;
+    key = record->record.rollback_key;
+  }
+  keep(redis);
+  for (int step = 1; step < 100; ++step) {
+    const std::string dir = first + "-" + std::to_string(step), when = std::string(name(order)) + ", step " + std::to_string(step);
+    std::filesystem::copy(first, dir, std::filesystem::copy_options::recursive);
+    reset(redis);
     const Config config = config_of(redis, dir);
-    std::string key;
-    {
-      auto agent = Agent::open(config, deps({}), silent());
-      ASSERT_TRUE(agent.ok());
-      const auto record = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent());
-      ASSERT_TRUE(record.ok()) << record.error().message();
-      ASSERT_EQ(record->record.messages_removed, 200u) << record->reason;
-      key = record->record.rollback_key;
+    const bool killed = killed_at(step, [&](std::function<void(std::string_view)> hook) {
+      auto agent = Agent::open(config, deps(std::move(hook)), silent());
+      if (agent.ok()) static_cast<void>((*agent)->rollback(key, "user:test", silent(), order).ok());
+    });
+    killed_at(1 + step % 5, kReopen(config));  // what goes on with it is killed too
+    auto agent = Agent::open(config, deps({}), silent());
+    ASSERT_TRUE(agent.ok()) << when;
+    if (step > 1) expect_conserved(redis, false, when + ", after the start that went on with it");
+    const auto again = (*agent)->rollback(key, "user:test", silent(), order);
+    ASSERT_TRUE(again.ok()) << when;
+    expect_conserved(redis, false, when);
+    ASSERT_EQ(again->outcome.failed + again->outcome.from_vault + again->outcome.foreign, 0u) << when;
+    ASSERT_EQ(redis.command({"KEYS", "*deployclaw-*"}), "*0\r\n") << when;
+    if (order == RestoreOrder::exact) {
+      ASSERT_EQ(standing(redis), before) << when;
     }
+    ASSERT_EQ(redis.command({"XPENDING", "s", "g"}).substr(0, 7), "*4\r\n:95") << when;
+    if (killed) continue;
+    EXPECT_GT(step, order == RestoreOrder::exact ? 12 : 7) << "a rollback has fewer steps than it must have";
+    return;
+  }
+  FAIL() << "a rollback has more steps than expected";
+}
+
+TEST(Kill, at_every_step_of_a_rollback_in_exact_order_restores_each_message_once) { kill_at_every_step(RestoreOrder::exact); }
+TEST(Kill, at_every_step_of_a_rollback_in_tail_order_restores_each_message_once) { kill_at_every_step(RestoreOrder::tail); }
+
+// Somebody deletes the quarantine between removal and rollback.
+TEST(Kill, at_every_step_of_a_rollback_after_the_quarantine_was_lost_brings_it_back_from_the_vault_once) {
+  const testing::RedisServer redis;
+  fill(redis);
+  const std::string before = standing(redis), first = redis.dir() + "/agent";
+  std::string key;
+  {
+    auto agent = Agent::open(config_of(redis, first), deps({}), silent());
+    ASSERT_TRUE(agent.ok());
+    key = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent())->record.rollback_key;
+  }
+  keep(redis);
+  for (int step = 1; step < 100; ++step) {
+    const std::string dir = first + "-" + std::to_string(step), when = "step " + std::to_string(step);
+    std::filesystem::copy(first, dir, std::filesystem::copy_options::recursive);
+    reset(redis);
+    redis.command({"DEL", "{s}:quarantine"});
+    redis.command({"XTRIM", "{l}:quarantine", "MAXLEN", "40"});
+    const Config config = config_of(redis, dir);
+    std::uint64_t from_vault = 0;
     const bool killed = killed_at(step, [&](std::function<void(std::string_view)> hook) {
       auto agent = Agent::open(config, deps(std::move(hook)), silent());
       if (agent.ok()) static_cast<void>((*agent)->rollback(key, "user:test", silent()).ok());
     });
     auto agent = Agent::open(config, deps({}), silent());
-    ASSERT_TRUE(agent.ok());
-    ASSERT_TRUE((*agent)->rollback(key, "user:test", silent()).ok());
-    expect_conserved(redis, false, "rollback step " + std::to_string(step));
-    if (!killed) return;
+    ASSERT_TRUE(agent.ok()) << when;
+    const auto back = (*agent)->rollback(key, "user:test", silent());
+    ASSERT_TRUE(back.ok()) << when << back.error().message();
+    from_vault = back->outcome.from_vault;
+    expect_conserved(redis, false, when);
+    ASSERT_EQ(standing(redis), before) << when;
+    if (killed) continue;
+    EXPECT_EQ(from_vault, 160u);
+    EXPECT_GT(step, 12);
+    // Again, with nothing in quarantine: they are known to be back, and do not come twice.
+    const auto twice = (*agent)->rollback(key, "user:test", silent());
+    ASSERT_TRUE(twice.ok());
+    EXPECT_EQ(twice->outcome.restored, 0u);
+    expect_conserved(redis, false, "twice");
+    return;
   }
   FAIL() << "a rollback has more steps than expected";
 }
