@@ -254,7 +254,8 @@ class Sweep {
   void took(std::chrono::nanoseconds time, std::int64_t depth) {
     if (depth < kTelling || time == time.zero()) return;
     const auto each = std::max(std::chrono::nanoseconds(20), time / depth);
-    cost_ = each > cost_ ? each : (cost_ + each) / 2;
+    // At most double at once: a server that was held up once is not a slow server.
+    cost_ = each > cost_ ? std::min(each, cost_ * 2) : (cost_ + each) / 2;
   }
 
  private:

@@ -47,8 +47,8 @@ class Rollback : public ::testing::Test {
     for (std::size_t i = 0; i < commands.size(); ++i) ASSERT_TRUE(connection->receive(soon()).ok());
   }
 
-  // Plans the messages at these places of a look, snapshots and removes them.
-  void remove(const std::string& name, QueueType type, const std::set<int>& numbers) {
+  // Plans the messages at these places of a look, and reads them.
+  void plan(const std::string& name, QueueType type, const std::set<int>& numbers) {
     std::vector<Claim> claims = {{"t", {.broker = "r", .match = name, .processing = "", .dead = ""}}};
     auto views = broker->discover(claims, soon());
     ASSERT_TRUE(views.ok()) << views.error().message();
@@ -77,6 +77,9 @@ class Rollback : public ::testing::Test {
     ASSERT_TRUE(read.ok()) << read.error().message();
     messages = std::move(*read);
     ASSERT_EQ(messages.size(), numbers.size());
+  }
+  void remove(const std::string& name, QueueType type, const std::set<int>& numbers) {
+    ASSERT_NO_FATAL_FAILURE(plan(name, type, numbers));
     const auto removals = broker->remove({.queue = queue, .messages = messages, .execution_id = "queue_remediation_1"}, soon());
     ASSERT_TRUE(removals.ok()) << removals.error().message();
     for (const Removal& removal : *removals) ASSERT_EQ(removal.fate, Fate::removed);
@@ -189,6 +192,32 @@ TEST_F(Rollback, of_a_list_with_equal_bodies_says_that_places_look_alike) {
   std::sort(now.begin(), now.end());
   std::sort(sorted.begin(), sorted.end());
   EXPECT_EQ(now, sorted);
+}
+
+// A budget of 1 ms stands for a list that is 25 times as long.
+TEST_F(Rollback, list_entries_beyond_the_budget_are_too_deep_left_alone_and_reached_when_the_list_has_shrunk) {
+  fill_list("l", 28'000);
+  std::set<int> numbers = {10, 11, 27'990};
+  for (int i = 13'900; i < 14'100; i += 20) numbers.insert(i);
+  ASSERT_NO_FATAL_FAILURE(plan("l", QueueType::list, numbers));
+  EXPECT_EQ(broker->out_of_reach(queue, Millis(1)), 10u);
+  EXPECT_EQ(broker->out_of_reach(queue, Millis(25)), 0u);
+  const auto before = list("l");
+  const auto removals = broker->remove({.queue = queue, .messages = messages, .execution_id = "queue_remediation_1", .first_number = 0, .block_budget = Millis(1)}, soon());
+  ASSERT_TRUE(removals.ok());
+  std::size_t deep = 0, removed = 0;
+  for (const Removal& removal : *removals) {
+    deep += removal.fate == Fate::too_deep;
+    removed += removal.fate == Fate::removed;
+  }
+  EXPECT_EQ(deep, 10u);
+  EXPECT_EQ(removed, 3u);
+  EXPECT_EQ(list("l").size(), before.size() - 3);
+  call({"LTRIM", "l", "13000", "-1"});
+  const auto later = broker->remove({.queue = queue, .messages = messages, .execution_id = "queue_remediation_1", .first_number = 0, .block_budget = Millis(1)}, soon());
+  ASSERT_TRUE(later.ok());
+  for (const Removal& removal : *later) EXPECT_EQ(removal.fate, Fate::removed);
+  EXPECT_EQ(list("l").size(), before.size() - 13 - 13'000);
 }
 
 TEST_F(Rollback, of_a_stream_is_equal_to_the_stream_before_with_groups_pending_entries_and_expiry) {
