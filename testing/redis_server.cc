@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/clock.h"
 #include "base/result.h"
 
 namespace claw::testing {
@@ -43,7 +44,8 @@ int free_port() {
 }
 
 bool wait_until(int seconds, const std::function<bool()>& done) {
-  for (int i = 0; i < seconds * 40; ++i) {
+  const Deadline deadline = Deadline::in(system_clock(), Millis(seconds * 1'000));
+  while (!deadline.expired(system_clock())) {
     if (done()) return true;
     ::usleep(25'000);
   }

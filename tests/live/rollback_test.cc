@@ -25,8 +25,8 @@ class Rollback : public ::testing::Test {
     auto opened = redis::open_redis({.name = "r", .url = server.url()}, system_clock(), soon());
     ASSERT_TRUE(opened.ok()) << opened.error().message();
     broker = std::move(*opened);
-    const Result<redis::Endpoint> endpoint = redis::parse_url(server.url());
-    auto connected = redis::Connection::open(*endpoint, system_clock(), soon());
+    const Result<redis::Entry> entry = redis::parse_url(server.url());
+    auto connected = redis::Connection::open(entry->seeds.front(), system_clock(), soon());
     ASSERT_TRUE(connected.ok());
     connection = std::move(*connected);
   }
