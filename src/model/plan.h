@@ -38,6 +38,7 @@ struct PlannedQueue {
   QueueType type = QueueType::stream;
   std::uint64_t entries = 0;                // seen by the scan
   std::string quarantine;                   // name of the quarantine queue
+  std::uint64_t poison = 0;                 // qualified in it; those not in `messages` wait for a later plan
   std::vector<PlannedMessage> messages;     // in the order they will be removed
 };
 
@@ -56,6 +57,7 @@ struct Plan {
   std::string detector;                     // version of detection
   Limits limits;                            // effective
   std::uint64_t messages_seen = 0;
+  std::uint64_t poison = 0;                 // messages that qualified, in all queues seen
   std::uint64_t bytes = 0;                  // estimated content bytes to remove
   std::vector<PlannedSignature> signatures;
   std::vector<PlannedQueue> queues;
@@ -64,6 +66,7 @@ struct Plan {
   std::string requester;                    // not part of the hash
 
   std::uint64_t total() const;              // messages in all queues
+  std::uint64_t waiting() const;            // qualified, but beyond limits.max_messages: for a later plan
 };
 
 // "sha256:<64 hex>" over the canonical form of everything that decides what is touched.
