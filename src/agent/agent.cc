@@ -550,8 +550,21 @@ class LocalAgent final : public Agent {
 
   Status settle_unfinished(Progress& progress) {
     CLAW_TRY_ASSIGN(const std::vector<std::string> ids, store_->unfinished());
-    for (const std::string& id : ids) CLAW_TRY(settle(id, progress));
+    for (const std::string& id : ids) {
+      const Status settled = settle(id, progress);
+      if (!settled) CLAW_TRY(hold(id, settled.error(), progress));
+    }
     return {};
+  }
+
+  // What cannot be settled now stops neither the other executions nor the agent: the next start tries again.
+  Status hold(const std::string& id, const Error& error, Progress& progress) {
+    CLAW_TRY_ASSIGN(ExecutionRecord record, store_->execution(id));
+    record.state = "held";
+    record.reason = error.message();
+    for (const BrokerConfig& broker : config_.brokers) lanes_.drop(broker.name);
+    progress.note(id + ": held: " + escape(record.reason));
+    return store_->save_execution(record);
   }
 
   Status settle(const std::string& id, Progress& progress) {
@@ -572,17 +585,11 @@ class LocalAgent final : public Agent {
       return store_->save_execution(record);
     }
     StageTimer timer("drain_execution", deps_.clock, progress);
-    const Result<remedy::Totals> totals = remedy::drain(plan, ledger, around);
-    if (!totals) {
-      record.state = "held";
-      record.reason = totals.error().message();
-      progress.note(id + ": held: " + escape(record.reason));
-      return store_->save_execution(record);
-    }
-    CLAW_TRY(close(record, plan, *totals, ledger));
+    CLAW_TRY_ASSIGN(const remedy::Totals totals, remedy::drain(plan, ledger, around));
+    CLAW_TRY(close(record, plan, totals, ledger));
     record.reason = "finished after it was cut off";
     std::erase_if(record.stages, [](const StageRecord& s) { return s.stage == "drain_execution"; });
-    record.stages.push_back(timer.end(StageStatus::complete, drain_words(*totals, plan)));
+    record.stages.push_back(timer.end(StageStatus::complete, drain_words(totals, plan)));
     progress.note(id + ": " + record.reason);
     return store_->save_execution(record);
   }
@@ -688,12 +695,19 @@ class LocalAgent final : public Agent {
                                                : fmt::format("{} {} exceeds SLA threshold {} by {}%.", worst.what, worst.actual, worst.limit, worst.over_bps / 100);
     }
     if (!verdict.allowed()) return words + " Refused: " + verdict.reason + ".";
-    return words + " Remediation policy: " + policy_words(plan.skill) + " activated.";
+    words += " Remediation policy: " + policy_words(plan.skill) + " activated.";
+    return words + waiting_words(plan);
+  }
+
+  static std::string waiting_words(const Plan& plan) {
+    if (plan.waiting() == 0) return {};
+    return fmt::format(" {} more poison messages wait for the next execution (at most {} each).", plan.waiting(), plan.limits.max_messages);
   }
 
   static std::string drain_words(const remedy::Totals& totals, const Plan& plan) {
     std::string words = fmt::format("Drained {} poison messages. {} valid messages preserved. Rollback snapshot created.", totals.removed,
                                     plan.messages_seen - totals.removed - totals.gone);
+    words += waiting_words(plan);
     if (totals.gone > 0) words += fmt::format(" {} were consumed meanwhile.", totals.gone);
     if (totals.failed > totals.too_deep) words += fmt::format(" {} were not found at their place and were left alone.", totals.failed - totals.too_deep);
     if (totals.too_deep > 0) words += fmt::format(" {} lie too deep to be reached within {} a call and were left alone.", totals.too_deep, human(plan.limits.block_budget));

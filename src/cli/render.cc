@@ -120,6 +120,8 @@ std::string show(const Proposal& proposal, Style style) {
   for (const std::int64_t w : plan.limits.waves_bps) waves += fmt::format("{}{}%", waves.empty() ? "" : " -> ", w / 100);
   out += fmt::format("Blast radius: {} of {} messages, {} queues, 1 tenant. Waves: {}. An encrypted snapshot comes first.\n", grouped(plan.total()), grouped(plan.messages_seen), plan.queues.size(), waves);
   for (const std::string& note : proposal.notes) out += paint(style, "33", note) + "\n";
+  if (plan.waiting() > 0)
+    out += fmt::format("{} more poison messages wait: an execution moves at most {}, the worst blockers first. Plan again after this one.\n", grouped(plan.waiting()), grouped(plan.limits.max_messages));
   if (!proposal.verdict.allowed()) out += paint(style, "33", "Would be refused: " + proposal.verdict.reason) + "\n";
   return out;
 }

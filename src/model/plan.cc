@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t kPlanVersion = 2;
+constexpr std::int64_t kPlanVersion = 3;
 
 json limits_json(const Limits& limits) {
   return {{"max_messages", limits.max_messages},     {"max_queue_bps", limits.max_queue_bps},
@@ -69,6 +69,7 @@ json queue_json(const PlannedQueue& queue) {
               {"type", std::string(name(queue.type))},
               {"entries", queue.entries},
               {"quarantine_hex", bytes_text(queue.quarantine)},
+              {"poison", queue.poison},
               {"messages", std::move(messages)}};
   if (queue.type == QueueType::list) out["takes_from"] = std::string(name(queue.takes_from));
   return out;
@@ -85,6 +86,7 @@ PlannedQueue queue_of(const json& value) {
   const std::string end = value.value("takes_from", "tail");
   if (end != "tail" && end != "head") throw std::invalid_argument("takes_from is neither tail nor head");
   queue.takes_from = end == "head" ? ListEnd::head : ListEnd::tail;
+  queue.poison = value.at("poison").get<std::uint64_t>();
   for (const json& line : value.at("messages")) queue.messages.push_back(message_of(line.get<std::string>()));
   return queue;
 }
@@ -110,6 +112,7 @@ json pinned_json(const Plan& plan) {
           {"detector", plan.detector},
           {"limits", limits_json(plan.limits)},
           {"messages_seen", plan.messages_seen},
+          {"poison", plan.poison},
           {"bytes", plan.bytes},
           {"signatures", std::move(signatures)},
           {"queues", std::move(queues)}};
@@ -125,6 +128,7 @@ Plan plan_of(const json& document) {
   plan.detector = value.at("detector").get<std::string>();
   plan.limits = limits_of(value.at("limits"));
   plan.messages_seen = value.at("messages_seen").get<std::uint64_t>();
+  plan.poison = value.at("poison").get<std::uint64_t>();
   plan.bytes = value.at("bytes").get<std::uint64_t>();
   for (const json& s : value.at("signatures")) {
     plan.signatures.push_back({.signature = {s.at("kind").get<std::string>(), text_bytes(s.at("path_hex")), s.at("text").get<std::string>()},
@@ -172,6 +176,8 @@ std::uint64_t Plan::total() const {
   for (const PlannedQueue& queue : queues) sum += queue.messages.size();
   return sum;
 }
+
+std::uint64_t Plan::waiting() const { return poison - std::min(poison, total()); }
 
 namespace {
 

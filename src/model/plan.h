@@ -39,6 +39,7 @@ struct PlannedQueue {
   std::uint64_t entries = 0;                // seen by the scan
   std::string quarantine;                   // name of the quarantine queue
   ListEnd takes_from = ListEnd::tail;       // lists: where a rollback puts what has lost its place
+  std::uint64_t poison = 0;                 // qualified in it; those not in `messages` wait for a later plan
   std::vector<PlannedMessage> messages;     // in the order they will be removed
 };
 
@@ -57,6 +58,7 @@ struct Plan {
   std::string detector;                     // version of detection
   Limits limits;                            // effective
   std::uint64_t messages_seen = 0;
+  std::uint64_t poison = 0;                 // messages that qualified, in all queues seen
   std::uint64_t bytes = 0;                  // estimated content bytes to remove
   std::vector<PlannedSignature> signatures;
   std::vector<PlannedQueue> queues;
@@ -65,6 +67,7 @@ struct Plan {
   std::string requester;                    // not part of the hash
 
   std::uint64_t total() const;              // messages in all queues
+  std::uint64_t waiting() const;            // qualified, but beyond limits.max_messages: for a later plan
 };
 
 // "sha256:<64 hex>" over the canonical form of everything that decides what is touched.

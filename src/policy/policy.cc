@@ -79,19 +79,23 @@ bool share_above(std::uint64_t part, std::uint64_t whole, std::int64_t bps) {
 
 Verdict judge_size(const Plan& plan) {
   const Limits& limits = plan.limits;
-  if (share_above(plan.total(), plan.messages_seen, limits.refuse_above_bps))
+  // Shares are those of all that qualified: a plan that takes a part of it is no way around them.
+  const std::uint64_t poison = std::max(plan.poison, plan.total());
+  if (share_above(poison, plan.messages_seen, limits.refuse_above_bps))
     return refuse(Refusal::too_much_poison,
                   fmt::format("{} of {} messages are called poison, more than {}%: the consumer is broken, not the messages",
-                              grouped(plan.total()), grouped(plan.messages_seen), limits.refuse_above_bps / 100));
+                              grouped(poison), grouped(plan.messages_seen), limits.refuse_above_bps / 100));
   if (plan.total() > limits.max_messages)
     return refuse(Refusal::over_blast_radius, fmt::format("{} messages, at most {} an execution", grouped(plan.total()), grouped(limits.max_messages)));
   if (plan.bytes > limits.max_bytes)
     return refuse(Refusal::over_blast_radius, fmt::format("{} bytes, at most {} an execution", grouped(plan.bytes), grouped(limits.max_bytes)));
-  for (const PlannedQueue& queue : plan.queues)
-    if (share_above(queue.messages.size(), queue.entries, limits.max_queue_bps))
+  for (const PlannedQueue& queue : plan.queues) {
+    const std::uint64_t of_queue = std::max<std::uint64_t>(queue.poison, queue.messages.size());
+    if (share_above(of_queue, queue.entries, limits.max_queue_bps))
       return refuse(Refusal::over_blast_radius,
-                    fmt::format("{} of {} messages of {}, at most {}% of a queue", grouped(queue.messages.size()), grouped(queue.entries),
+                    fmt::format("{} of {} messages of {}, at most {}% of a queue", grouped(of_queue), grouped(queue.entries),
                                 escape(queue.queue.text()), limits.max_queue_bps / 100));
+  }
   return {};
 }
 

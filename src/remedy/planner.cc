@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <tuple>
 
 namespace claw::remedy {
 namespace {
@@ -50,6 +51,30 @@ void put_canary_first(std::vector<PlannedMessage>& messages, std::int64_t first_
   messages = std::move(ordered);
 }
 
+// Leaves the `most` worst blockers of all queues; each queue's messages are in its order, before and after.
+void keep_worst(std::vector<PlannedQueue>& queues, std::uint64_t most) {
+  struct Place {
+    std::uint64_t attempts;
+    std::size_t rank;  // in its queue: equal attempts are shared out between the queues
+    std::size_t queue;
+  };
+  std::vector<Place> places;
+  for (std::size_t q = 0; q < queues.size(); ++q)
+    for (std::size_t i = 0; i < queues[q].messages.size(); ++i) places.push_back({queues[q].messages[i].attempts, i, q});
+  if (places.size() <= most) return;
+  const auto cut = places.begin() + static_cast<std::ptrdiff_t>(most);
+  std::nth_element(places.begin(), cut, places.end(), [](const Place& a, const Place& b) {
+    return std::tie(b.attempts, a.rank, a.queue) < std::tie(a.attempts, b.rank, b.queue);
+  });
+  std::vector<std::vector<bool>> kept;
+  for (const PlannedQueue& queue : queues) kept.emplace_back(queue.messages.size(), false);
+  for (auto place = places.begin(); place != cut; ++place) kept[place->queue][place->rank] = true;
+  for (std::size_t q = 0; q < queues.size(); ++q) {
+    std::size_t i = 0;
+    std::erase_if(queues[q].messages, [&](const PlannedMessage&) { return !kept[q][i++]; });
+  }
+}
+
 }  // namespace
 
 Plan make_plan(const PlanInputs& inputs) {
@@ -83,10 +108,15 @@ Plan make_plan(const PlanInputs& inputs) {
     if (queue.messages.empty()) continue;
     std::sort(queue.messages.begin(), queue.messages.end(),
               [](const PlannedMessage& a, const PlannedMessage& b) { return a.key < b.key; });
-    put_canary_first(queue.messages, inputs.limits.waves_bps.empty() ? 10'000 : inputs.limits.waves_bps.front());
+    queue.poison = queue.messages.size();
+    plan.poison += queue.poison;
     plan.queues.push_back(std::move(queue));
   }
   const std::uint64_t mean = seen.messages_seen == 0 ? 0 : seen.bytes_seen / seen.messages_seen;
+  keep_worst(plan.queues, std::min(inputs.limits.max_messages, inputs.limits.max_bytes / std::max<std::uint64_t>(mean, 1)));
+  std::erase_if(plan.queues, [](const PlannedQueue& queue) { return queue.messages.empty(); });
+  for (PlannedQueue& queue : plan.queues)
+    put_canary_first(queue.messages, inputs.limits.waves_bps.empty() ? 10'000 : inputs.limits.waves_bps.front());
   plan.bytes = mean * plan.total();
   return plan;
 }

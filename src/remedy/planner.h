@@ -32,7 +32,9 @@ struct PlanInputs {
 
 // Selects the findings whose lower bound reaches limits.confidence_bps, names every message of theirs, and puts the
 // canary of each queue first: its share of the first wave, with at least one message of each signature. The rest
-// follows in queue order. Nothing qualifies: a plan of no messages. Times and requester are left empty.
+// follows in queue order. Beyond limits.max_messages (or the bytes they stand for) it takes the worst blockers: most
+// attempts first, then those nearest to the head of their queue; the others are counted in Plan::poison and wait for a
+// later plan. Nothing qualifies: a plan of no messages. Times and requester are left empty.
 Plan make_plan(const PlanInputs& inputs);
 
 // The waves of a plan: limits.waves_bps of each queue, cumulative, each at least one message further.

@@ -78,6 +78,44 @@ TEST(Waves, canary_has_one_of_each_signature_and_waves_cover_everything_once) {
   }
 }
 
+TEST(Planner, takes_the_worst_blockers_first_and_counts_those_that_wait) {
+  Observation o = observed(300, 2);
+  for (std::size_t i = 0; i < 300; ++i) o.members[0][i].attempts = i >= 200 && i < 220 ? 5 : 0;
+  o.members[1][0].attempts = o.members[1][1].attempts = 1;
+  PlanInputs inputs{.observation = o, .skill = "aggressive-drain", .protocol = "", .detector = "1", .limits = {}, .quarantine_name = [](const QueueId& id) { return id.name; }};
+  inputs.limits.max_messages = 30;
+  const Plan plan = make_plan(inputs);
+  EXPECT_EQ(plan.total(), 30u);
+  EXPECT_EQ(plan.poison, 302u);
+  EXPECT_EQ(plan.waiting(), 272u);
+  std::set<std::uint64_t> taken, expected = {5'000, 5'001};
+  for (const PlannedMessage& m : plan.queues[0].messages) taken.insert(m.key.high);
+  for (std::uint64_t i = 200; i < 220; ++i) expected.insert(i);  // five attempts
+  for (std::uint64_t i = 0; i < 8; ++i) expected.insert(i);      // then the head of the queue
+  EXPECT_EQ(taken, expected);
+  EXPECT_EQ(plan_hash(make_plan(inputs)), plan_hash(plan));
+}
+
+TEST(Planner, shares_the_limit_out_between_queues_and_names_none_that_gets_nothing) {
+  Observation o = observed(10, 2);
+  QueueView other;
+  other.id = {"b", "r"};
+  other.entries = 10'000;
+  o.queues.push_back(other);
+  for (std::uint64_t i = 0; i < 10; ++i) o.members[0].push_back({other.id, std::to_string(i), {i, 0}, 3});
+  PlanInputs inputs{.observation = o, .skill = "aggressive-drain", .protocol = "", .detector = "1", .limits = {}, .quarantine_name = [](const QueueId& id) { return id.name; }};
+  inputs.limits.max_messages = 6;
+  const Plan plan = make_plan(inputs);
+  ASSERT_EQ(plan.queues.size(), 2u);
+  EXPECT_EQ(plan.queues[0].messages.size(), 3u);
+  EXPECT_EQ(plan.queues[1].messages.size(), 3u);
+  EXPECT_EQ(plan.queues[0].poison, 12u);
+  inputs.limits.max_messages = 1;
+  const Plan one = make_plan(inputs);
+  ASSERT_EQ(one.queues.size(), 1u);
+  EXPECT_EQ(one.waiting(), 21u);
+}
+
 TEST(Planner, same_observation_same_hash) {
   EXPECT_EQ(plan_hash(planned(observed(300, 2))), plan_hash(planned(observed(300, 2))));
 }

@@ -1,0 +1,169 @@
+#include "agent/agent.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "base/disk.h"
+#include "testing/fake_broker.h"
+
+namespace claw {
+namespace {
+
+constexpr int kMessages = 4'000;
+constexpr std::size_t kPoison = kMessages / 20;
+bool is_poison(int i) { return i % 20 == 7; }
+
+// One agent's life on a world in memory, its state on a real disk.
+class AgentLife : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "claw-agent-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    dir_ = pattern;
+    world_->with([](testing::FakeWorld& world) {
+      for (int i = 0; i < kMessages; ++i) {
+        const std::string id = std::to_string(i);
+        Evidence evidence;
+        if (is_poison(i)) evidence = {.pending = 1, .attempts = 3, .idle_ms = 600'000};
+        else evidence.passed = 1;
+        world.add("q", is_poison(i) ? R"({"transaction_id": )" + id + "x}" : R"({"transaction_id":")" + id + R"("})", evidence);
+      }
+    });
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+
+  Result<std::unique_ptr<Agent>> open(std::function<void(std::string_view)> after_journal = {}) {
+    const std::string text = "agent: {data_dir: \"" + dir_ + "\"}\nbrokers: {b: {kind: redis, url: \"redis://127.0.0.1:1/0\"}}\n"
+                             "tenants: {t: {queues: [{broker: b, match: q}], skill: aggressive-drain, sla: {max_backlog: 10}}}\n";
+    CLAW_TRY_ASSIGN(const Config config, parse_config(text, "test.yaml"));
+    return Agent::open(config,
+                       {.disk = system_disk(), .clock = system_clock(), .random = system_random(),
+                        .open_broker = [this](const BrokerConfig& b, Deadline) -> Result<std::unique_ptr<Broker>> {
+                          ++opened_;
+                          if (down_) return make_error(Code::unavailable, "connect", "nobody listens");
+                          return std::unique_ptr<Broker>(std::make_unique<testing::FakeBroker>(b.name, world_));
+                        },
+                        .after_journal = std::move(after_journal)},
+                       silent());
+  }
+  void brake(bool on) {
+    if (on) std::ofstream(dir_ + "/brake") << "";
+    else std::filesystem::remove(dir_ + "/brake");
+  }
+  std::size_t in_queue() { return world_->with([](testing::FakeWorld& w) { return w.queues.at("q").entries.size(); }); }
+  std::size_t in_quarantine() { return world_->with([](testing::FakeWorld& w) { return w.queues.at("q").quarantine.size(); }); }
+
+  std::string dir_;
+  std::shared_ptr<Guarded<testing::FakeWorld>> world_ = std::make_shared<Guarded<testing::FakeWorld>>();
+  bool down_ = false;
+  int opened_ = 0;
+};
+
+TEST_F(AgentLife, an_execution_that_cannot_be_finished_yet_is_held_and_the_agent_starts) {
+  std::string id;
+  {
+    auto agent = open([&](std::string_view step) { if (step == "intent-0") brake(true); });
+    ASSERT_TRUE(agent.ok()) << agent.error().message();
+    const auto record = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent());
+    ASSERT_TRUE(record.ok()) << record.error().message();
+    ASSERT_EQ(record->state, "held") << record->reason;
+    id = record->execution_id;
+  }
+  EXPECT_EQ(in_quarantine(), 0u);
+  brake(false);
+  down_ = true;
+  {
+    auto agent = open();
+    ASSERT_TRUE(agent.ok()) << agent.error().message();
+    const auto record = (*agent)->store().execution(id);
+    ASSERT_TRUE(record.ok());
+    EXPECT_EQ(record->state, "held");
+    EXPECT_NE(record->reason.find("nobody listens"), std::string::npos) << record->reason;
+  }
+  down_ = false;
+  auto agent = open();
+  ASSERT_TRUE(agent.ok()) << agent.error().message();
+  EXPECT_EQ((*agent)->store().execution(id)->state, "completed");
+  EXPECT_EQ(in_quarantine(), kPoison);
+  EXPECT_EQ(in_queue(), kMessages - kPoison);
+  EXPECT_EQ((*agent)->rollback(rollback_key_of(id), "user:test", silent())->outcome.restored, kPoison);
+  EXPECT_EQ(in_queue(), static_cast<std::size_t>(kMessages));
+}
+
+TEST_F(AgentLife, an_execution_whose_snapshot_is_lost_is_held_and_touches_nothing) {
+  std::string id;
+  {
+    auto agent = open([&](std::string_view step) { if (step == "intent-0") brake(true); });
+    ASSERT_TRUE(agent.ok());
+    id = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent())->execution_id;
+  }
+  brake(false);
+  int lost = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(dir_ + "/vault"))
+    if (entry.is_regular_file() && entry.path().string().find(id) != std::string::npos) lost += std::filesystem::remove(entry.path()) ? 1 : 0;
+  ASSERT_GT(lost, 0);
+  auto agent = open();
+  ASSERT_TRUE(agent.ok()) << agent.error().message();
+  EXPECT_EQ((*agent)->store().execution(id)->state, "held");
+  EXPECT_EQ(opened_, 1) << "nobody was asked before the snapshot was missed";
+  EXPECT_EQ(in_quarantine(), 0u);
+  EXPECT_EQ(in_queue(), static_cast<std::size_t>(kMessages));
+}
+
+TEST_F(AgentLife, an_execution_cut_off_before_its_first_removal_is_failed_and_said) {
+  std::string id;
+  {
+    auto agent = open([&](std::string_view step) { if (step == "open") brake(true); });
+    ASSERT_TRUE(agent.ok());
+    id = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent())->execution_id;
+  }
+  brake(false);
+  auto agent = open();
+  ASSERT_TRUE(agent.ok()) << agent.error().message();
+  EXPECT_EQ((*agent)->store().execution(id)->state, "failed");
+  EXPECT_EQ(in_queue(), static_cast<std::size_t>(kMessages));
+}
+
+TEST_F(AgentLife, a_second_agent_on_the_same_data_directory_is_a_conflict) {
+  auto first = open();
+  ASSERT_TRUE(first.ok());
+  const auto second = open();
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code, Code::conflict);
+}
+
+TEST_F(AgentLife, a_plan_that_was_applied_is_not_applied_again) {
+  auto agent = open();
+  ASSERT_TRUE(agent.ok());
+  const auto proposal = (*agent)->plan("t", std::nullopt, "user:test", silent());
+  ASSERT_TRUE(proposal.ok());
+  ASSERT_EQ((*agent)->execute_safe_drain(proposal->plan, "user:test", silent())->state, "completed");
+  const auto again = (*agent)->execute_safe_drain(proposal->plan, "user:test", silent());
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().code, Code::conflict);
+  EXPECT_EQ(in_quarantine(), kPoison);
+}
+
+TEST_F(AgentLife, a_damaged_state_file_stops_the_start_and_names_it) {
+  { ASSERT_TRUE(open().ok()); }
+  std::ofstream(dir_ + "/state.db", std::ios::binary | std::ios::trunc) << std::string(8'192, 'x');
+  const auto agent = open();
+  ASSERT_FALSE(agent.ok());
+  EXPECT_EQ(agent.error().code, Code::corrupt) << agent.error().message();
+  EXPECT_NE(agent.error().message().find("state.db"), std::string::npos);
+}
+
+TEST_F(AgentLife, a_brake_that_is_a_directory_is_on) {
+  std::filesystem::create_directory(dir_ + "/brake");
+  auto agent = open();
+  ASSERT_TRUE(agent.ok());
+  const auto record = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent());
+  EXPECT_TRUE(!record.ok() || record->state == "refused");
+  EXPECT_EQ(in_quarantine(), 0u);
+}
+
+}  // namespace
+}  // namespace claw

@@ -1,0 +1,134 @@
+#include "policy/policy.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+namespace claw {
+namespace {
+
+Plan plan_of(std::size_t messages, std::uint64_t seen) {
+  Plan plan;
+  plan.tenant = "t";
+  plan.messages_seen = seen;
+  plan.poison = messages;
+  plan.bytes = 1'000;
+  plan.expires = WallTime(Millis(1'000'000));
+  plan.requester = "agent";
+  plan.queues.push_back({.queue = {"b", "q"}, .entries = seen, .quarantine = "q:quarantine", .poison = messages, .messages = std::vector<PlannedMessage>(messages)});
+  return plan;
+}
+
+Facts calm() {
+  Facts facts;
+  facts.autonomy = Autonomy::act;
+  facts.disk_free = 1'000'000;
+  facts.now = WallTime(Millis(500'000));
+  return facts;
+}
+
+TEST(Judge, allows_a_small_plan_of_a_tenant_that_lets_the_agent_act) { EXPECT_TRUE(judge(plan_of(10, 1'000), calm()).allowed()); }
+
+TEST(Judge, names_each_reason_against_a_plan) {
+  struct Case {
+    Refusal refusal;
+    std::function<void(Plan&, Facts&)> spoil;
+  };
+  const std::vector<Case> cases = {
+      {Refusal::brake_on, [](Plan&, Facts& f) { f.brake_on = true; }},
+      {Refusal::outage, [](Plan&, Facts& f) { f.outage = "every consumer fails"; }},
+      {Refusal::nothing_to_do, [](Plan& p, Facts&) { p = plan_of(0, 1'000); p.expires = WallTime(Millis(1'000'000)); }},
+      {Refusal::too_much_poison, [](Plan& p, Facts&) { p = plan_of(401, 1'000); }},
+      {Refusal::over_blast_radius, [](Plan& p, Facts&) { p = plan_of(101, 1'000); }},
+      {Refusal::over_blast_radius, [](Plan& p, Facts&) { p.limits.max_messages = 9; }},
+      {Refusal::over_blast_radius, [](Plan& p, Facts&) { p.bytes = p.limits.max_bytes + 1; }},
+      {Refusal::other_execution, [](Plan&, Facts& f) { f.other_execution = true; }},
+      {Refusal::plan_expired, [](Plan&, Facts& f) { f.now = WallTime(Millis(1'000'001)); }},
+      {Refusal::autonomy, [](Plan&, Facts& f) { f.autonomy = Autonomy::observe; }},
+      {Refusal::needs_approval, [](Plan&, Facts& f) { f.autonomy = Autonomy::propose; }},
+      {Refusal::needs_approval, [](Plan&, Facts& f) { f.approver = "agent"; }},
+      {Refusal::cooling_down, [](Plan&, Facts& f) { f.last_execution_end = f.now - kCooldown + Millis(1); }},
+      {Refusal::disk_room, [](Plan& p, Facts& f) { f.disk_free = p.bytes * 2 - 1; }},
+  };
+  for (const Case& c : cases) {
+    Plan plan = plan_of(10, 1'000);
+    Facts facts = calm();
+    c.spoil(plan, facts);
+    const Verdict verdict = judge(plan, facts);
+    EXPECT_EQ(verdict.refusal, c.refusal) << verdict.reason;
+    EXPECT_FALSE(verdict.reason.empty()) << name(c.refusal);
+  }
+}
+
+TEST(Judge, shares_are_of_all_that_qualified_not_of_the_part_a_plan_takes) {
+  Plan plan = plan_of(50, 1'000);
+  plan.queues[0].poison = plan.poison = 101;
+  EXPECT_EQ(judge(plan, calm()).refusal, Refusal::over_blast_radius);
+  plan.queues[0].poison = plan.poison = 401;
+  EXPECT_EQ(judge(plan, calm()).refusal, Refusal::too_much_poison);
+}
+
+TEST(Judge, the_limits_themselves_are_allowed) {
+  EXPECT_TRUE(judge(plan_of(100, 1'000), calm()).allowed());
+  Facts facts = calm();
+  facts.now = WallTime(Millis(1'000'000));
+  facts.last_execution_end = facts.now - kCooldown;
+  EXPECT_TRUE(judge(plan_of(10, 1'000), facts).allowed());
+}
+
+TEST(Judge, another_persons_approval_is_consent_and_ones_own_is_not) {
+  Facts facts = calm();
+  facts.autonomy = Autonomy::propose;
+  facts.approver = "user:bob";
+  EXPECT_TRUE(judge(plan_of(10, 1'000), facts).allowed());
+  Plan own = plan_of(10, 1'000);
+  own.requester = "user:bob";
+  EXPECT_EQ(judge(own, facts).refusal, Refusal::needs_approval);
+}
+
+TEST(Evaluate, ranks_breaches_worst_first_and_weighs_them_by_tier) {
+  Tenant tenant;
+  tenant.id = "t";
+  tenant.tier = Tier::batch;
+  tenant.sla.max_backlog = 100;
+  tenant.sla.max_age = Millis(1'000);
+  QueueView queue;
+  queue.id = {"b", "q"};
+  queue.backlog = 300;           // 200% over
+  queue.oldest_age = Millis(1'500);  // 50% over
+  const TenantHealth health = evaluate(tenant, std::vector<QueueView>{queue}, {});
+  ASSERT_EQ(health.breaches.size(), 2u);
+  EXPECT_EQ(health.breaches[0].what, "backlog");
+  EXPECT_EQ(health.breaches[0].over_bps, 20'000);
+  EXPECT_EQ(health.breaches[1].what, "age");
+  EXPECT_EQ(health.severity_bps, 5'000);
+}
+
+TEST(Evaluate, an_unknown_rate_breaches_nothing) {
+  Tenant tenant;
+  tenant.sla.min_throughput = 200;
+  tenant.sla.drain_within = Millis(1'000);
+  QueueView queue;
+  queue.backlog = 10;
+  EXPECT_TRUE(evaluate(tenant, std::vector<QueueView>{queue}, {}).breaches.empty());
+}
+
+TEST(Recovery, is_unknown_from_one_sample_and_never_from_a_growing_backlog) {
+  const MonoTime start{};
+  const RateSample first{start, 100, 0}, later{start + Millis(2'000), 60, 50}, grown{start + Millis(2'000), 160, 50};
+  EXPECT_EQ(estimate_recovery(std::vector{first}, 25.0).throughput_bps, -1);
+  const RecoveryEstimate falls = estimate_recovery(std::vector{first, later}, 50.0);
+  EXPECT_EQ(falls.throughput_bps, 5'000);
+  EXPECT_EQ(falls.full_recovery, Millis(3'000));
+  EXPECT_EQ(estimate_recovery(std::vector{first, grown}, 50.0).full_recovery, std::nullopt);
+  EXPECT_EQ(estimate_recovery(std::vector{first, later}, std::nullopt).throughput_bps, -1);
+}
+
+TEST(Recovery, downtime_is_unknown_when_an_input_is) {
+  EXPECT_EQ(downtime_prevented(100, std::nullopt, 4), std::nullopt);
+  EXPECT_EQ(downtime_prevented(100, 2.0, 0), std::nullopt);
+  EXPECT_EQ(downtime_prevented(100, 2.0, 4), Millis(50'000));
+}
+
+}  // namespace
+}  // namespace claw
