@@ -1,6 +1,7 @@
 // nst/JSONTestSuite: every y_ is accepted, every n_ refused, every i_ (real parsers differ) answered without a crash.
 #include <gtest/gtest.h>
 
+#include "content/document.h"
 #include "content/strict_json.h"
 #include "testing/test_data.h"
 
@@ -24,6 +25,12 @@ TEST(JsonSuite, strict_walk_agrees_with_every_file) {
   EXPECT_EQ(must_accept, 95u);
   EXPECT_EQ(must_refuse, 188u);
   EXPECT_EQ(either, 35u);
+}
+
+TEST(JsonSuite, events_are_as_strict_as_the_walk) {
+  Document document;
+  for (const auto& [name, bytes] : testing::test_data("json-test-suite"))
+    EXPECT_EQ(!read_json(bytes, document), walk_json(bytes).kind.empty()) << name;
 }
 
 }  // namespace

@@ -31,8 +31,10 @@ class Visitor {
   virtual void bytes(std::string_view raw, std::size_t at) = 0;
 };
 
+inline constexpr std::uint32_t kMaxDepth = 64;  // open objects and arrays
+
 struct Limits {
-  std::uint32_t depth = 64;             // open objects and arrays
+  std::uint32_t depth = kMaxDepth;      // never more
   std::uint64_t events = 4u << 20;
   std::uint64_t bytes = 16u << 20;      // keys, strings, bytes and numbers in all
 };
@@ -48,7 +50,9 @@ using Decoding = std::optional<Flaw>;  // nothing: the whole body was read
 // on; the decoder returns `flaw()`. One body, one thread.
 class Emitter {
  public:
-  explicit Emitter(Visitor& visitor, Limits limits = {}) : visitor_(visitor), left_(limits) {}
+  explicit Emitter(Visitor& visitor, Limits limits = {}) : visitor_(visitor), left_(limits) {
+    if (left_.depth > kMaxDepth) left_.depth = kMaxDepth;
+  }
 
   bool begin_object(std::size_t at) { return enter(at) && (visitor_.begin_object(at), true); }
   bool key(std::string_view utf8, std::size_t at) { return spend(utf8.size(), at) && (visitor_.key(utf8, at), true); }
