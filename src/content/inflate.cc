@@ -21,13 +21,14 @@ Flaw too_large(std::string_view body) {
 
 struct Inflater {
   z_stream stream{};
-  Inflater() { CLAW_CHECK(inflateInit2(&stream, 16 + MAX_WBITS) == Z_OK); }
+  // 32: gzip or zlib by its header, for Celery (kombu) calls a zlib stream application/x-gzip.
+  Inflater() { CLAW_CHECK(inflateInit2(&stream, 32 + MAX_WBITS) == Z_OK); }
   ~Inflater() { inflateEnd(&stream); }
   Inflater(const Inflater&) = delete;
   Inflater& operator=(const Inflater&) = delete;
 };
 
-// RFC 1952: one or more members, nothing behind the last.
+// RFC 1952 or RFC 1950: one or more members, nothing behind the last.
 std::variant<std::string, Flaw> gunzip(std::string_view body) {
   Inflater z;
   z.stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(body.data()));
@@ -74,10 +75,10 @@ std::variant<std::string, Flaw> unzstd(std::string_view body) {
 }  // namespace
 
 std::optional<Compression> declared_compression(std::string_view encoding) {
-  std::string lower(encoding.substr(0, 16));
+  std::string lower(encoding.substr(0, 32));
   std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   if (lower.empty() || lower == "identity" || lower == "utf-8" || lower == "utf8") return Compression::none;
-  if (lower == "gzip" || lower == "x-gzip" || lower == "application/gzip") return Compression::gzip;
+  if (lower == "gzip" || lower == "x-gzip" || lower == "application/gzip" || lower == "application/x-gzip" || lower == "zlib" || lower == "deflate") return Compression::gzip;
   if (lower == "zstd" || lower == "application/zstd") return Compression::zstd;
   return std::nullopt;
 }

@@ -126,8 +126,8 @@ Decoding read_protobuf(std::string_view body, Emitter& out) {
 
 bool looks_like_protobuf(std::string_view body) {
   // Of random bodies of this size well under one in a thousand gets past both conditions (tested).
-  constexpr std::size_t kFewestBytes = 8;
-  constexpr std::uint64_t kLargestNumber = 1024;
+  constexpr std::size_t kFewestBytes = 10;
+  constexpr std::uint64_t kLargestNumber = 256;
   if (body.size() < kFewestBytes || !is_message(body)) return false;
   ByteReader in(body);
   std::size_t fields = 0;

@@ -35,7 +35,7 @@ inline constexpr std::uint32_t kMaxDepth = 64;  // open objects and arrays
 
 struct Limits {
   std::uint32_t depth = kMaxDepth;      // never more
-  std::uint64_t events = 4u << 20;
+  std::uint64_t events = 1u << 20;
   std::uint64_t bytes = 16u << 20;      // keys, strings, bytes and numbers in all
 };
 
