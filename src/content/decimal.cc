@@ -98,6 +98,12 @@ std::strong_ordering Decimal::operator<=>(const Decimal& other) const {
   return is_negative() ? other.compare_magnitude(*this) : compare_magnitude(other);
 }
 
+std::uint64_t Decimal::hash() const {
+  std::uint64_t hash = static_cast<std::uint64_t>(exponent_) * 2 + is_negative();
+  for (std::uint64_t i = 0; i < digit_count(); ++i) hash = (hash ^ static_cast<std::uint64_t>(digit(i))) * 0x100000001b3;
+  return hash;
+}
+
 double Decimal::approximate() const {
   double value = 0;
   for (std::uint64_t i = 0; i < digit_count(); ++i) value = value * 10 + (digit(i) - '0');

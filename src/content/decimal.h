@@ -19,6 +19,7 @@ class Decimal {
   // 1.0 and 1e2 are integers.
   bool is_integer() const { return is_zero() || exponent_ >= 0; }
   std::strong_ordering operator<=>(const Decimal& other) const;
+  std::uint64_t hash() const;  // equal for equal values
   bool operator==(const Decimal& other) const { return (*this <=> other) == 0; }
   // Exact for divisors of up to 37 digits once both are scaled to integers; beyond, as doubles. divisor > 0.
   bool is_multiple_of(const Decimal& divisor) const;

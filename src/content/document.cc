@@ -41,7 +41,8 @@ void Document::open(Kind kind, std::size_t at) {
   open_.push_back(static_cast<std::uint32_t>(nodes_.size() - 1));
 }
 
-void Document::close() {
+void Document::close(std::size_t at) {
+  nodes_[open_.back()].text = static_cast<std::uint32_t>(at + 1);
   nodes_[open_.back()].next = static_cast<std::uint32_t>(nodes_.size());
   open_.pop_back();
 }
@@ -52,6 +53,29 @@ std::optional<Value> Value::find(std::string_view key) const {
   for (const Value member : *this)
     if (member.key() == key) found = member;
   return found;
+}
+
+bool Value::contains(Value other) const {
+  return document_ == other.document_ && other.index_ >= index_ && other.index_ < document_->nodes_[index_].next;
+}
+
+std::string Value::pointer() const {
+  std::string out;
+  for (Value at = document_->root(); at != *this;) {
+    std::uint32_t ordinal = 0;
+    for (const Value child : at) {
+      if (child.contains(*this)) {
+        out += '/';
+        if (at.kind() == Kind::array) out += fmt::format_int(ordinal).str();
+        else
+          for (const char c : child.key()) out += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+        at = child;
+        break;
+      }
+      ++ordinal;
+    }
+  }
+  return out;
 }
 
 Decoding read_json(std::string_view text, Document& out) {

@@ -23,6 +23,8 @@ class Value {
   std::string_view text() const;   // number (as spelt), string, bytes
   std::uint32_t size() const;      // array, object: how many values, duplicate keys included
   std::size_t at() const;          // offset in the body
+  std::size_t behind() const;      // array, object: offset behind the closing mark
+  const Document* document() const { return document_; }
   std::uint32_t index() const { return index_; }
   bool operator==(const Value&) const = default;  // the same place, not an equal value
 
@@ -33,6 +35,9 @@ class Value {
   std::string_view key() const;
   // The last member of that name, as most parsers have it.
   std::optional<Value> find(std::string_view key) const;
+  // JSON pointer (RFC 6901) from the root of its document: "/a/0/b~1c".
+  std::string pointer() const;
+  bool contains(Value other) const;  // the same place, or inside
 
  private:
   friend class Document;
@@ -52,9 +57,9 @@ class Document final : public Visitor {
 
   void begin_object(std::size_t at) override { open(Kind::object, at); }
   void key(std::string_view utf8, std::size_t at) override;
-  void end_object(std::size_t) override { close(); }
+  void end_object(std::size_t at) override { close(at); }
   void begin_array(std::size_t at) override { open(Kind::array, at); }
-  void end_array(std::size_t) override { close(); }
+  void end_array(std::size_t at) override { close(at); }
   void null(std::size_t at) override { add(Kind::null, {}, at); }
   void boolean(bool value, std::size_t at) override { add(Kind::boolean, {}, at).count = value; }
   void number(std::string_view text, std::size_t at) override { add(Kind::number, text, at); }
@@ -68,14 +73,14 @@ class Document final : public Visitor {
     std::uint32_t count = 0;  // values inside; 1 for true
     std::uint32_t next = 0;   // index of the node behind this value
     std::uint32_t at = 0;
-    std::uint32_t text = 0;   // into text_
+    std::uint32_t text = 0;   // into text_; of containers: offset behind the closing mark
     std::uint32_t text_size = 0;
     std::uint32_t key = 0;
     std::uint32_t key_size = 0;
   };
   Node& add(Kind kind, std::string_view text, std::size_t at);
   void open(Kind kind, std::size_t at);
-  void close();
+  void close(std::size_t at);
   std::uint32_t keep(std::string_view text);
 
   std::vector<Node> nodes_;
@@ -112,8 +117,10 @@ inline Kind Value::kind() const { return document_->nodes_[index_].kind; }
 inline bool Value::truth() const { return document_->nodes_[index_].count != 0; }
 inline std::uint32_t Value::size() const { return document_->nodes_[index_].count; }
 inline std::size_t Value::at() const { return document_->nodes_[index_].at; }
+inline std::size_t Value::behind() const { return document_->nodes_[index_].text; }
 inline std::string_view Value::text() const {
   const Document::Node& node = document_->nodes_[index_];
+  if (node.text_size == 0) return {};
   return std::string_view(document_->text_).substr(node.text, node.text_size);
 }
 inline std::string_view Value::key() const {
