@@ -9,6 +9,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include "base/result.h"
 
@@ -60,17 +61,20 @@ RedisServer::~RedisServer() {
   std::filesystem::remove_all(dir_, ignored);
 }
 
-std::string RedisServer::command(const std::vector<std::string>& words) const {
+std::string RedisServer::commands(const std::vector<std::vector<std::string>>& all) const {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const sockaddr_in address = loopback(port_);
   std::string reply;
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
-    std::string text = "*" + std::to_string(words.size()) + "\r\n";
-    for (const std::string& word : words) text += "$" + std::to_string(word.size()) + "\r\n" + word + "\r\n";
+    std::string text;
+    for (const std::vector<std::string>& words : all) {
+      text += "*" + std::to_string(words.size()) + "\r\n";
+      for (const std::string& word : words) text += "$" + std::to_string(word.size()) + "\r\n" + word + "\r\n";
+    }
     text += "*1\r\n$4\r\nQUIT\r\n";
-    CLAW_CHECK(::send(fd, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()));
-    char buffer[65536];
-    for (ssize_t got; (got = ::recv(fd, buffer, sizeof buffer, 0)) > 0;) reply.append(buffer, static_cast<std::size_t>(got));
+    std::jthread sender([&] { CLAW_CHECK(::send(fd, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size())); });
+    std::vector<char> buffer(65536);
+    for (ssize_t got; (got = ::recv(fd, buffer.data(), buffer.size(), 0)) > 0;) reply.append(buffer.data(), static_cast<std::size_t>(got));
     if (reply.ends_with("+OK\r\n")) reply.resize(reply.size() - 5);
   }
   ::close(fd);

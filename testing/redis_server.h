@@ -18,7 +18,9 @@ class RedisServer {
   std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_) + "/0"; }
   const std::string& dir() const { return dir_; }
   // Sends one command over a connection of its own; the raw RESP reply.
-  std::string command(const std::vector<std::string>& words) const;
+  std::string command(const std::vector<std::string>& words) const { return commands({words}); }
+  // The same for many, pipelined over one connection.
+  std::string commands(const std::vector<std::vector<std::string>>& all) const;
 
  private:
   int port_ = 0;

@@ -47,6 +47,7 @@ struct RemoveRequest {
   std::span<const Message> messages;  // full content, as in the snapshot, in plan order
   std::string execution_id;           // written beside each quarantined message
   std::size_t first_number = 0;       // number of messages[0] within the execution's queue
+  bool again = false;                 // an earlier try, cut off, may have moved some of them
   Millis block_budget{25};
 };
 

@@ -27,7 +27,8 @@ Result<std::vector<Quarantined>> read_quarantine(Connection& connection, const Q
                                                  const std::string& execution_id, Deadline deadline);
 Result<RestoreOutcome> restore_messages(Connection& connection, const RestoreRequest& request, Deadline deadline);
 
-// In the same cluster slot as the queue: "{name}:quarantine", or name + ":quarantine" when the name has a hash tag.
+// In the same cluster slot as the queue: "{name}:quarantine", or name + ":quarantine" when the name has a hash tag; of no two
+// queues the same.
 std::string quarantine_key(std::string_view queue_key);
 bool is_quarantine_key(std::string_view key);
 

@@ -62,13 +62,13 @@ Result<std::vector<Message>> snapshot_queue(const Plan& plan, std::size_t q, Led
   return messages;
 }
 
-Status remove_slice(const Plan& plan, const Slice& slice, std::span<const Message> snapshot, const std::string& execution_id,
+Status remove_slice(const Plan& plan, const Slice& slice, std::span<const Message> snapshot, const std::string& execution_id, bool again,
                     Surroundings& around, Totals& totals) {
   const PlannedQueue& queue = plan.queues[slice.queue];
   CLAW_TRY(check_brake(around));
   CLAW_TRY_ASSIGN(Broker * broker, around.broker(queue.queue.broker));
   const RemoveRequest request{.queue = queue, .messages = snapshot.subspan(slice.first, slice.count), .execution_id = execution_id,
-                              .first_number = slice.first, .block_budget = plan.limits.block_budget};
+                              .first_number = slice.first, .again = again, .block_budget = plan.limits.block_budget};
   CLAW_TRY_ASSIGN(const std::vector<Removal> removals, broker->remove(request, deadline_of(around)));
   if (removals.size() != slice.count)
     return make_error(Code::corrupt, "remove " + queue.queue.text(), fmt::format("{} answers for {} messages", removals.size(), slice.count));
@@ -115,12 +115,13 @@ Status remove_wave(const Plan& plan, const Wave& wave, std::size_t w, const std:
     totals = totals_of(ledger.data(result));
     return {};
   }
+  const bool again = ledger.has(intent);
   std::uint64_t count = 0;
   for (const Slice& slice : wave) count += slice.count;
   CLAW_TRY(ledger.record("intent", json{{"wave", w}, {"messages", count}, {"to", "quarantine"}}.dump()));
   CLAW_TRY(ledger.journal(intent, "{}"));
   for (const Slice& slice : wave) {
-    CLAW_TRY(remove_slice(plan, slice, snapshots[slice.queue], ledger.execution_id(), around, totals));
+    CLAW_TRY(remove_slice(plan, slice, snapshots[slice.queue], ledger.execution_id(), again, around, totals));
     if (around.progress) around.progress(totals.planned, plan.total());
   }
   CLAW_CHECK(totals.adds_up());
