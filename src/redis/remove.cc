@@ -20,6 +20,7 @@ constexpr std::size_t kLeastSlice = 10;
 constexpr std::chrono::nanoseconds kSweepCost{120};      // LREM walks this long an entry: measured 0.11 to 0.17 us
 constexpr std::chrono::nanoseconds kSweepCostMost{200};  // the same with room, for what is too deep to be tried
 constexpr std::size_t kSliceBytes = 4u << 20;
+constexpr std::size_t kMostStandings = 20'000;  // messages times groups that one script asks about
 constexpr std::int64_t kSearch = 1'000;  // entries of a list that one script call searches on each side
 
 // Moves stream entries to quarantine. KEYS: stream, quarantine. ARGV: execution, then per entry: number, id, "1" when it
@@ -249,7 +250,8 @@ Result<std::vector<Removal>> remove_from_stream(Connection& connection, const Re
   for (std::size_t next = 0; next < request.messages.size();) {
     std::vector<std::string> arguments = {request.execution_id};
     std::vector<std::size_t> slice;
-    const std::size_t most = pace.slice({});
+    const std::size_t groups = std::max<std::size_t>(1, request.messages[next].groups.size());
+    const std::size_t most = std::min(pace.slice({}), std::max<std::size_t>(1, kMostStandings / groups));
     for (std::size_t bytes = 0; next < request.messages.size() && slice.size() < most && bytes < kSliceBytes; ++next) {
       const Message& message = request.messages[next];
       if (message.fields.empty()) continue;  // gone when the snapshot was made
