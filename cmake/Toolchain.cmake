@@ -11,7 +11,7 @@ endif()
 add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual
                     -Wimplicit-fallthrough -Wno-missing-field-initializers
                     # g++ 12 sees ghosts in std::optional under the sanitizers, and in string concatenation (GCC bug 105651)
-                    -Wno-maybe-uninitialized -Wno-restrict
+                    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
                     -Werror -fno-strict-aliasing -fstack-protector-strong)
 # Baseline x86-64 (or aarch64): faster code paths are chosen at run time, never by -march.
 

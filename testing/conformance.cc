@@ -240,6 +240,5 @@ TEST_P(Conformance, a_quarantine_that_was_lost_is_filled_again_from_the_vault) {
 }
 
 // The linker may take this file into a program that registers no broker.
-GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Conformance);
 
 }  // namespace claw::testing

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -104,22 +105,24 @@ void RedisServer::kill() {
 void RedisServer::pause() { ::kill(pid_, SIGSTOP); }
 void RedisServer::resume() { ::kill(pid_, SIGCONT); }
 
-std::string RedisServer::command(const std::vector<std::string>& words) const {
+std::string RedisServer::commands(const std::vector<std::vector<std::string>>& all) const {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const sockaddr_in address = loopback(port_);
   std::string reply;
   const timeval most{.tv_sec = 2, .tv_usec = 0};  // a server that loads, refuses or hangs does not hold the test
   ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most);
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
-    std::string text = "*" + std::to_string(words.size()) + "\r\n";
-    for (const std::string& word : words) text += "$" + std::to_string(word.size()) + "\r\n" + word + "\r\n";
-    // The answer to a PING tells where the reply ends.
+    std::string text;
+    for (const std::vector<std::string>& words : all) {
+      text += "*" + std::to_string(words.size()) + "\r\n";
+      for (const std::string& word : words) text += "$" + std::to_string(word.size()) + "\r\n" + word + "\r\n";
+    }
+    // The answer to a PING tells where the replies end.
     const std::string end = "$17\r\nclaw-end-of-reply\r\n";
     text += "*2\r\n$4\r\nPING\r\n" + end;
-    const bool sent = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
-    char buffer[65536];
-    for (ssize_t got; sent && !reply.ends_with(end) && (got = ::recv(fd, buffer, sizeof buffer, 0)) > 0;)
-      reply.append(buffer, static_cast<std::size_t>(got));
+    std::jthread sender([&] { static_cast<void>(::send(fd, text.data(), text.size(), MSG_NOSIGNAL)); });
+    std::vector<char> buffer(65536);
+    for (ssize_t got; !reply.ends_with(end) && (got = ::recv(fd, buffer.data(), buffer.size(), 0)) > 0;) reply.append(buffer.data(), static_cast<std::size_t>(got));
     if (reply.ends_with(end)) reply.resize(reply.size() - end.size());
   }
   ::close(fd);

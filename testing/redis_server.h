@@ -24,7 +24,9 @@ class RedisServer {
   int port() const { return port_; }
   const std::string& dir() const { return dir_; }
   // Sends one command over a connection of its own; the raw RESP reply, empty when the server is not there.
-  std::string command(const std::vector<std::string>& words) const;
+  std::string command(const std::vector<std::string>& words) const { return commands({words}); }
+  // The same for many, pipelined over one connection.
+  std::string commands(const std::vector<std::vector<std::string>>& all) const;
 
   void kill();   // SIGKILL
   void start();  // again, on the same port and directory

@@ -154,22 +154,22 @@ class LocalAgent final : public Agent {
   }
 
   Result<ExecutionRecord> execute_safe_drain(const Plan& plan, const std::string& actor, Progress& progress) override {
-    CLAW_TRY_ASSIGN(ExecutionRecord record, begin(plan.tenant));
-    const PlanText pinned = pin(plan);
-    CLAW_TRY_ASSIGN(const std::string approver, approver_of(pinned.hash));
-    const auto known = skill::built_in().find(plan.skill);
-    const bool stale = known == skill::built_in().end() || known->second.block_hash != plan.protocol;
-    const Verdict verdict = stale ? Verdict{Refusal::stale_skill, "the plan was made under another text of the skill " + plan.skill + "; make a new one"}
-                                  : judge(plan, facts_of(plan, actor, approver, ""));
+    ExecutionRecord record = begin(plan.tenant);
+    const std::string hash = plan_hash(plan);
+    const Result<StoredPlan> stored = store_->plan(hash);
+    if (!stored && stored.error().code != Code::not_found) return stored.error();
+    if (!stored) return refuse(std::move(record), "drain_execution", {Refusal::foreign_plan, "this agent made no such plan; make one with: deployclaw plan"}, actor, progress);
+    // What the hash does not pin (times, requester) is taken from the store: a file may have been edited.
+    CLAW_TRY_ASSIGN(const Plan own, plan_from_text(stored->text, "plan " + hash.substr(0, 15)));
+    const Verdict verdict = judge_applying(own, facts_of(own, actor, stored->state == "approved" ? stored->approver : "", ""));
     if (!verdict.allowed()) return refuse(std::move(record), "drain_execution", verdict, actor, progress);
-    CLAW_TRY(store_->save_plan(pinned.hash, pinned.text));
-    return carry_out(std::move(record), plan, pinned.hash, {}, actor, progress);
+    return carry_out(std::move(record), own, hash, {}, actor, progress);
   }
 
   Result<ExecutionRecord> remediate(const TenantId& tenant, const std::optional<std::string>& skill, const std::string& actor,
                                     const std::function<bool(const Proposal&)>& confirm, Progress& progress) override {
     CLAW_TRY(known(tenant));
-    CLAW_TRY_ASSIGN(ExecutionRecord record, begin(tenant));
+    ExecutionRecord record = begin(tenant);
 
     StageTimer topology_timer("topology_analysis", deps_.clock, progress);
     CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant, .queue = {}}));
@@ -189,7 +189,10 @@ class LocalAgent final : public Agent {
     CLAW_TRY_ASSIGN(const Proposal proposal, propose(*tenant_of(tenant), skill, actor, std::move(seen)));
     CLAW_TRY_ASSIGN(const Rates rates, rates_of(queues));
     const TenantHealth health = evaluate(*tenant_of(tenant), queues, rates);
-    const Verdict verdict = judge(proposal.plan, facts_of(proposal.plan, actor, "", proposal.observation.outage));
+    // Between the tick that saw a breach and now others were attended to.
+    const bool healed = actor == "agent" && health.breaches.empty();
+    const Verdict verdict = healed ? Verdict{Refusal::nothing_to_do, "no SLA is breached any more"}
+                                   : judge(proposal.plan, facts_of(proposal.plan, actor, "", proposal.observation.outage));
     record.stages.push_back(threshold_timer.end(verdict.allowed() ? StageStatus::complete : StageStatus::refused,
                                                 threshold_words(health, proposal.plan, verdict)));
     if (verdict.refusal == Refusal::nothing_to_do) return nothing_to_do(std::move(record), verdict);
@@ -336,11 +339,11 @@ class LocalAgent final : public Agent {
     std::vector<QueueView> queues;
     for (const BrokerConfig& broker : config_.brokers) {
       if (target.queue && target.queue->broker != broker.name) continue;
-      const std::vector<Claim> claims = claims_of(broker.name, target.tenant);
-      if (claims.empty()) continue;
-      CLAW_TRY_ASSIGN(auto found, discover(broker.name, claims));
+      if (claims_of(broker.name, target.tenant).empty()) continue;
+      // All tenants' claims, so that a queue which another one claims too is nobody's to touch.
+      CLAW_TRY_ASSIGN(auto found, discover(broker.name, claims_of(broker.name, std::nullopt)));
       for (QueueView& view : found)
-        if (!target.queue || view.id == *target.queue) queues.push_back(std::move(view));
+        if ((!target.queue || view.id == *target.queue) && (!target.tenant || view.tenant == *target.tenant)) queues.push_back(std::move(view));
     }
     if (target.tenant && tenant_of(*target.tenant) == nullptr)
       return make_error(Code::not_found, "tenant " + *target.tenant, "is not in " + config_.file + " and no pattern finds a queue of it");
@@ -444,11 +447,19 @@ class LocalAgent final : public Agent {
     return last && deps_.clock.now() - *last < kCooldown;
   }
 
-  Result<std::string> approver_of(const std::string& hash) {
-    const Result<StoredPlan> stored = store_->plan(hash);
-    if (!stored && stored.error().code == Code::not_found) return std::string();
-    if (!stored) return stored.error();
-    return stored->state == "approved" ? stored->approver : std::string();
+  // What a plan was made under may have changed since: the skill's text, whose queues they are.
+  Verdict judge_applying(const Plan& plan, const Facts& facts) const {
+    const auto known = skill::built_in().find(plan.skill);
+    if (known == skill::built_in().end() || known->second.block_hash != plan.protocol)
+      return {Refusal::stale_skill, "the plan was made under another text of the skill " + plan.skill + "; make a new one"};
+    for (const PlannedQueue& queue : plan.queues) {
+      const std::vector<Claim> claims = claims_of(queue.queue.broker, std::nullopt);
+      const auto matches = [&](const Claim& claim) { return glob_match(claim.match.match, queue.queue.name); };
+      if (std::none_of(claims.begin(), claims.end(), matches) ||
+          std::any_of(claims.begin(), claims.end(), [&](const Claim& claim) { return claim.tenant != plan.tenant && matches(claim); }))
+        return {Refusal::foreign_plan, "the config gives queue " + escape(queue.queue.text(), 120) + " to no tenant or to another one by now; make a new plan"};
+    }
+    return judge(plan, facts);
   }
 
   Result<Plan> stored_plan(const std::string& hash) {
@@ -456,10 +467,12 @@ class LocalAgent final : public Agent {
     return plan_from_text(stored.text, "plan " + hash.substr(0, 15));
   }
 
-  Result<ExecutionRecord> begin(const TenantId& tenant) {
-    CLAW_TRY_ASSIGN(const std::uint64_t number, store_->next_execution_number());
+  ExecutionRecord begin(const TenantId& tenant) {
+    // The id stands beside each message in quarantine, where other agents (or this one before it lost its data directory) left
+    // theirs: it must never have been there.
+    constexpr std::uint64_t kLeast = 100'000'000'000, kMost = 999'999'999'999;
     ExecutionRecord record;
-    record.execution_id = fmt::format("queue_remediation_{}", number);
+    record.execution_id = fmt::format("queue_remediation_{}", kLeast + deps_.random.below(kMost - kLeast + 1));
     record.timestamp = deps_.clock.now();
     record.tenant = tenant;
     record.state = "running";

@@ -635,6 +635,9 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
     }
     fmt::print(deps.terminal.err, "error: {}\nRun with --help for the verbs.\n", escape(error.what()));
     return kUsage;
+  } catch (const std::exception& error) {  // a state.db that does not hold what this program writes there
+    fmt::print(deps.terminal.err, "error: {}\nThe data directory holds what this program did not write; nothing more is touched.\n", escape(error.what()));
+    return kFailed;
   }
   return status;
 }

@@ -236,7 +236,7 @@ Observation conclude(const Tally& tally, const TenantId& tenant, const std::vect
     if (!out.outage.empty() || tally.overflowed()) f.lower_bound = 0;
     for (const Member& m : in_queue_order(with.members)) {
       const QueueView& queue = queues.at(m.queue);
-      one.members.push_back({.queue = queue.id, .id = options.id_text(queue, m), .key = m.key, .attempts = m.attempts});
+      one.members.push_back({.queue = queue.id, .id = options.id_text(queue, m), .key = m.key, .attempts = m.attempts, .digest = m.digest});
       if (f.queues.empty() || f.queues.back() != queue.id) f.queues.push_back(queue.id);
       if (f.sample.size() < kSampleSize) f.sample.push_back(one.members.back().id);
     }

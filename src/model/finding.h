@@ -38,6 +38,7 @@ struct PoisonRef {
   std::string id;   // native id; a list's has none of its own: "list:<index>@<content digest>"
   MessageKey key;
   std::uint64_t attempts = 0;
+  std::uint64_t digest = 0;  // short digest of its content
 };
 
 struct Finding {

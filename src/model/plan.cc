@@ -46,24 +46,24 @@ std::string text_bytes(const json& value) {
   return std::move(bytes).value();
 }
 
-// One message as "SIGNATURE ATTEMPTS KEY_HIGH KEY_LOW ID": one short text each, because there may be very many.
+// One message as "SIGNATURE ATTEMPTS KEY_HIGH KEY_LOW DIGEST ID": one short text each, because there may be very many.
 PlannedMessage message_of(const std::string& line) {
-  std::uint64_t numbers[4] = {};
+  std::uint64_t numbers[5] = {};
   const char* at = line.data();
   const char* const end = at + line.size();
   for (std::uint64_t& number : numbers) {
     const auto [next, problem] = std::from_chars(at, end, number);
-    if (problem != std::errc() || next == end || *next != ' ') throw std::invalid_argument("a message is not \"signature attempts high low id\"");
+    if (problem != std::errc() || next == end || *next != ' ') throw std::invalid_argument("a message is not \"signature attempts high low digest id\"");
     at = next + 1;
   }
-  if (numbers[0] > UINT32_MAX || at == end) throw std::invalid_argument("a message is not \"signature attempts high low id\"");
-  return {.id = std::string(at, end), .key = {numbers[2], numbers[3]}, .signature = static_cast<std::uint32_t>(numbers[0]), .attempts = numbers[1]};
+  if (numbers[0] > UINT32_MAX || at == end) throw std::invalid_argument("a message is not \"signature attempts high low digest id\"");
+  return {.id = std::string(at, end), .key = {numbers[2], numbers[3]}, .signature = static_cast<std::uint32_t>(numbers[0]), .attempts = numbers[1], .digest = numbers[4]};
 }
 
 json queue_json(const PlannedQueue& queue) {
   json messages = json::array();
   for (const PlannedMessage& m : queue.messages)
-    messages.push_back(fmt::format("{} {} {} {} {}", m.signature, m.attempts, m.key.high, m.key.low, m.id));
+    messages.push_back(fmt::format("{} {} {} {} {} {}", m.signature, m.attempts, m.key.high, m.key.low, m.digest, m.id));
   json out = {{"broker", queue.queue.broker},
               {"name_hex", bytes_text(queue.queue.name)},
               {"type", std::string(name(queue.type))},
@@ -205,7 +205,9 @@ Result<Plan> plan_from_text(std::string_view text, std::string_view file) {
   try {
     Plan plan = plan_of(document);
     const auto stated = document.at("hash").get<std::string>();
-    if (plan_hash(plan) != stated)
+    const Result<std::string> pinned = canonical(pinned_json(plan));
+    if (!pinned) return make_error(Code::invalid, std::string(file), "not a plan of this program: " + pinned.error().detail);
+    if (sha256_label(*pinned) != stated)
       return make_error(Code::conflict, std::string(file), "the plan was edited: its content does not have the hash it states; make a new plan");
     return plan;
   } catch (const std::exception& error) {

@@ -31,6 +31,7 @@ struct PlannedMessage {
   MessageKey key;
   std::uint32_t signature = 0;  // index into Plan::signatures
   std::uint64_t attempts = 0;   // when it was planned; a message with deliveries that is acknowledged since is `gone`
+  std::uint64_t digest = 0;     // short digest of its content: other bytes under its id are another message; 0: not known
 };
 
 struct PlannedQueue {

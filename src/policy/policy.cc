@@ -156,6 +156,7 @@ std::string_view name(Refusal refusal) {
     case Refusal::other_execution: return "other_execution";
     case Refusal::disk_room: return "disk_room";
     case Refusal::stale_skill: return "stale_skill";
+    case Refusal::foreign_plan: return "foreign_plan";
   }
   std::abort();
 }

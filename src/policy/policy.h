@@ -61,6 +61,7 @@ enum class Refusal {
   other_execution,
   disk_room,
   stale_skill,
+  foreign_plan,
 };
 std::string_view name(Refusal refusal);
 

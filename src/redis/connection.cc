@@ -365,10 +365,14 @@ Result<Reply> Connection::call(Words words, Deadline deadline) { return call(std
 Result<Reply> Connection::call(std::span<const std::string_view> words, Deadline deadline) {
   send(words);
   CLAW_TRY_ASSIGN(Reply reply, receive(deadline));
-  // AUTH's words are never shown; of any other command the name and the key.
-  if (reply.root().is_error())
-    return to_error(reply.root().text(), words.size() > 1 && words[0] != "AUTH" ? fmt::format("{} {}", words[0], escape(words[1], 80)) : std::string(words[0]));
-  return reply;
+  if (!reply.root().is_error()) return reply;
+  const std::string_view said = reply.root().text();
+  if (words[0] == "AUTH") {  // a server without the command repeats its words, the password among them
+    Error error = to_error(said, "AUTH");
+    error.detail = escape(said.substr(0, said.find(' ')), 40) + ": the user name or the password was not taken (the server's words are not shown: they may repeat them)";
+    return error;
+  }
+  return to_error(said, words.size() > 1 ? fmt::format("{} {}", words[0], escape(words[1], 80)) : std::string(words[0]));
 }
 
 Error to_error(std::string_view resp_error, std::string op) {

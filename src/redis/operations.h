@@ -49,7 +49,8 @@ Result<RestoreOutcome> restore_list(Connection& connection, const RestoreRequest
 // Wanted and safe: under the old ids, by rebuild_stream; what that leaves over goes to the tail under new ids.
 Result<RestoreOutcome> restore_stream(Connection& connection, const RestoreRequest& request, std::span<const Token> tokens, Deadline deadline);
 
-// In the same cluster slot as the queue: "{name}:quarantine", or name + ":quarantine" when the name has a hash tag.
+// In the same cluster slot as the queue: "{name}:quarantine", or name + ":quarantine" when the name has a hash tag; of no two
+// queues the same.
 std::string quarantine_key(std::string_view queue_key);
 bool is_quarantine_key(std::string_view key);
 

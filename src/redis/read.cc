@@ -12,6 +12,9 @@ namespace {
 constexpr std::size_t kBatch = 512;     // commands in flight
 constexpr std::int64_t kNear = 2'000;   // entries of a list that are searched on each side
 
+// `digest`: 16 hex digits, what a plan tells of a message's content.
+bool is_it(const Message& candidate, const std::string& digest) { return hex(candidate.content_digest()).substr(0, 16) == digest; }
+
 Message blank(const PlannedMessage& planned) { return {.id = planned.id, .key = planned.key, .fields = {}, .groups = {}}; }
 
 std::vector<OwnedField> fields_of(Reply::View pairs) {
@@ -98,6 +101,8 @@ Result<std::vector<Message>> read_stream(Connection& connection, const PlannedQu
       CLAW_TRY_ASSIGN(const Reply reply, connection.receive(deadline));
       if (reply.root().is_error()) failed = to_error(reply.root().text(), "XRANGE " + queue.queue.name);
       else if (reply.root().size() == 1) messages[i].fields = fields_of(reply.root().first().first().next());
+      // A stream that was made anew may have another message under the id.
+      if (planned[i].digest != 0 && !is_it(messages[i], fmt::format("{:016x}", planned[i].digest))) messages[i].fields.clear();
     }
     CLAW_TRY(std::move(failed));
   }
@@ -111,8 +116,6 @@ std::string digest_of(std::string_view id) {
   const std::size_t at = id.rfind('@');
   return at == std::string_view::npos ? std::string() : std::string(id.substr(at + 1));
 }
-
-bool is_it(const Message& candidate, const std::string& digest) { return hex(candidate.content_digest()).substr(0, 16) == digest; }
 
 // Looks for a digest in [place - kNear, place + kNear].
 Result<bool> search_near(Connection& connection, const std::string& key, std::int64_t place, const std::string& digest, Message& found, Deadline deadline) {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 #include <set>
@@ -19,12 +20,14 @@ namespace {
 constexpr std::chrono::nanoseconds kSweepCost{120};  // LREM walks this long an entry at first guess: measured 0.03 to 0.2 us
 constexpr std::int64_t kTelling = 5'000;             // a sweep this deep tells what an entry costs
 constexpr std::size_t kSliceBytes = 4u << 20;
+constexpr std::size_t kMostStandings = 20'000;  // messages times groups that one script asks about
 constexpr std::int64_t kSearch = 1'000;  // entries of a list that one script call searches on each side
 
 // Moves stream entries to quarantine. KEYS: stream, quarantine. ARGV: execution, then per entry: number, id, "1" when it
-// was seen pending. The first write is XADD, so that a server without memory refuses before anything is changed.
-// Answers per entry "x" (not there), "g" (acknowledged by all: left alone), "u" (more fields than a script can pass on: left
-// alone) or a letter a group: p, w, a.
+// was seen pending, count of names and values, then these. The first write is XADD, so that a server without memory refuses
+// before anything is changed. A stream that was made anew may have other content under the old ids.
+// Answers per entry "x" (not there), "g" (acknowledged by all: left alone), "u" (other content, or more fields than a script
+// can pass on: left alone) or a letter a group: p, w, a.
 constexpr std::string_view kStreamScript = R"lua(
 local match, concat = string.match, table.concat
 local call = redis.call
@@ -41,13 +44,21 @@ local function larger(a, b)
   if #a ~= #b then return #a > #b end
   return a > b
 end
+local function planned(values, from, count)
+  if #values ~= count or count > 7000 then return false end
+  for i = 1, count do
+    if values[i] ~= ARGV[from + i - 1] then return false end
+  end
+  return true
+end
 local out = {}
-for a = 2, #ARGV, 3 do
-  local number, id, was_pending = ARGV[a], ARGV[a + 1], ARGV[a + 2]
+local a = 2
+while a <= #ARGV do
+  local number, id, was_pending, count = ARGV[a], ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
   local found = call('XRANGE', KEYS[1], id, id)
   if #found == 0 then
     out[#out + 1] = 'x'
-  elseif #found[1][2] > 7000 then
+  elseif not planned(found[1][2], a + 4, count) then
     out[#out + 1] = 'u'
   else
     local standing, held, pending = {}, false, false
@@ -79,17 +90,20 @@ for a = 2, #ARGV, 3 do
       out[#out + 1] = s
     end
   end
+  a = a + 4 + count
 end
 return {names, out}
 )lua";
 
 // Moves list entries to quarantine. KEYS: list, quarantine. ARGV: execution, tombstone, shift, search, then per entry:
 // number, index, id, bytes, in ascending index order. Marks every entry whose bytes are at their place (or nearby), then
-// sweeps the marks from the nearer end: a consumer never sees a mark, because one script is one instant.
+// sweeps the marks from the nearer end: a consumer never sees a mark, because one script is one instant. A quarantine that
+// takes no more ends the marking, not the sweep.
 // Answers {shift, microseconds that the sweep took (0: the server's clock stands still in scripts), then per entry 1 (moved)
 // or 0 (not found)}.
 constexpr std::string_view kListScript = R"lua(
 local shift, search = tonumber(ARGV[3]), tonumber(ARGV[4])
+local failed
 local length = redis.call('LLEN', KEYS[1])
 local out, marked, first, last = {0, 0}, 0, -1, -1
 for a = 5, #ARGV, 4 do
@@ -112,7 +126,11 @@ for a = 5, #ARGV, 4 do
   end
   if not there then search = 0 end
   if there then
-    redis.call('XADD', KEYS[2], '*', 'exec', ARGV[1], 'n', number, 'id', id, 'groups', '', '', bytes)
+    local kept = redis.pcall('XADD', KEYS[2], '*', 'exec', ARGV[1], 'n', number, 'id', id, 'groups', '', '', bytes)
+    if type(kept) == 'table' then
+      failed = kept
+      break
+    end
     redis.call('LSET', KEYS[1], at, ARGV[2])
     marked = marked + 1
     if first < 0 then first = at end
@@ -128,6 +146,7 @@ if marked > 0 then
   local stop = redis.call('TIME')
   out[2] = (stop[1] - start[1]) * 1000000 + stop[2] - start[2]
 end
+if failed then return failed end
 out[1] = shift
 return out
 )lua";
@@ -189,6 +208,29 @@ Status await_replica(Connection& connection, Deadline deadline) {
   return {};
 }
 
+// A script's writes before one that is refused stay: a user who may not do the later ones must not begin. Asked with calls
+// that change nothing: they name no entry, or a place that is no number.
+Status may_finish(Connection& connection, const PlannedQueue& queue, Deadline deadline) {
+  const std::string& key = queue.queue.name;
+  const bool stream = queue.type == QueueType::stream;
+  connection.send({"XADD", queue.quarantine, "0-0", "", ""});
+  if (stream) {
+    connection.send({"XACK", key, "", "0-0"});
+    connection.send({"XDEL", key, "0-0"});
+  } else {
+    connection.send({"LSET", key, "x", ""});
+    connection.send({"LREM", key, "x", ""});
+  }
+  Status denied;
+  for (const char* command : stream ? std::array{"XADD", "XACK", "XDEL"} : std::array{"XADD", "LSET", "LREM"}) {
+    CLAW_TRY_ASSIGN(const Reply reply, connection.receive(deadline));
+    if (!reply.root().is_error()) continue;
+    Error error = to_error(reply.root().text(), fmt::format("{} {}", command, escape(key, 120)));
+    if (denied.ok() && error.code == Code::denied) denied = std::move(error);
+  }
+  return denied;
+}
+
 Result<std::vector<Removal>> remove_from_stream(Connection& connection, const RemoveRequest& request, Deadline deadline) {
   const std::vector<std::string> keys = {request.queue.queue.name, request.queue.quarantine};
   std::vector<Removal> removals(request.messages.size());
@@ -198,13 +240,15 @@ Result<std::vector<Removal>> remove_from_stream(Connection& connection, const Re
   for (std::size_t next = 0; next < request.messages.size();) {
     std::vector<std::string> arguments = {request.execution_id};
     std::vector<std::size_t> slice;
-    const std::size_t most = pace.slice({});
+    const std::size_t groups = std::max<std::size_t>(1, request.messages[next].groups.size());
+    const std::size_t most = std::min(pace.slice({}), std::max<std::size_t>(1, kMostStandings / groups));
     for (std::size_t bytes = 0; next < request.messages.size() && slice.size() < most && bytes < kSliceBytes; ++next) {
       const Message& message = request.messages[next];
       if (message.fields.empty()) continue;  // gone when the snapshot was made
       bytes += size_of(message);
       slice.push_back(next);
-      arguments.insert(arguments.end(), {std::to_string(request.first_number + next), message.id, planned_pending(message) ? "1" : "0"});
+      arguments.insert(arguments.end(), {std::to_string(request.first_number + next), message.id, planned_pending(message) ? "1" : "0", std::to_string(message.fields.size() * 2)});
+      for (const OwnedField& field : message.fields) arguments.insert(arguments.end(), {field.name, field.value});
     }
     if (slice.empty()) continue;
     const MonoTime start = connection.clock().mono();
@@ -387,6 +431,7 @@ std::uint64_t out_of_reach(const PlannedQueue& queue, Millis block_budget) {
 }
 
 Result<std::vector<Removal>> remove_messages(Connection& connection, const RemoveRequest& request, Deadline deadline) {
+  CLAW_TRY(may_finish(connection, request.queue, deadline));
   CLAW_TRY_ASSIGN(auto removals, request.queue.type == QueueType::stream ? remove_from_stream(connection, request, deadline) : remove_from_list(connection, request, deadline));
   CLAW_TRY(await_replica(connection, deadline));
   return removals;

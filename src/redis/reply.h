@@ -22,7 +22,8 @@ class Reply {
     const char* data = nullptr;  // simple, error, bulk
   };
 
-  // A node with its children; cheap to copy, valid while the Reply lives.
+  // A node with its children; cheap to copy, valid while the Reply lives. A server may answer another shape than the one
+  // that is read: what is not there reads as nil.
   class View {
    public:
     View(const Reply& reply, std::uint32_t at) : reply_(&reply), at_(at) {}
@@ -34,12 +35,16 @@ class Reply {
     std::int64_t integer() const { return type() == Type::integer ? node().number : 0; }
     std::size_t size() const { return is_array() ? static_cast<std::size_t>(node().number) : 0; }
     // Children in order; walking is O(1) a step, indexing is O(index).
-    View first() const { return {*reply_, at_ + 1}; }
+    View first() const { return {*reply_, size() > 0 ? at_ + 1 : kNowhere}; }
     View next() const { return {*reply_, node().next}; }
     View operator[](std::size_t index) const;
 
    private:
-    const Node& node() const { return reply_->nodes_[at_]; }
+    static constexpr std::uint32_t kNowhere = UINT32_MAX;
+    const Node& node() const {
+      static constexpr Node kNothing{.type = Type::nil, .next = kNowhere, .number = 0, .data = nullptr};
+      return at_ < reply_->nodes_.size() ? reply_->nodes_[at_] : kNothing;
+    }
     const Reply* reply_;
     std::uint32_t at_;
   };

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/digest.h"
+#include "base/text.h"
 #include "redis/operations.h"
 
 namespace claw::redis {
@@ -24,10 +25,13 @@ Result<Reply> run_script(Connection& connection, std::string_view script, std::s
   words.insert(words.end(), keys.begin(), keys.end());
   words.insert(words.end(), arguments.begin(), arguments.end());
   Result<Reply> reply = connection.call(words, deadline);
-  if (reply || reply.error().code != Code::not_found) return reply;  // only NOSCRIPT is safe to repeat: nothing ran
-  words[0] = "EVAL";
-  words[1] = script;
-  return connection.call(words, deadline);
+  if (!reply && reply.error().detail.starts_with("NOSCRIPT")) {  // safe to repeat: nothing ran
+    words[0] = "EVAL";
+    words[1] = script;
+    reply = connection.call(words, deadline);
+  }
+  if (!reply) return make_error(reply.error().code, "script on " + (keys.empty() ? "" : escape(keys[0], 120)), reply.error().detail);
+  return reply;
 }
 
 Deadline call_deadline(Connection& connection, Deadline whole) { return whole.or_sooner(Deadline::in(connection.clock(), Millis(30'000))); }
@@ -48,7 +52,10 @@ std::string quarantine_key(std::string_view queue_key) {
   const std::size_t open = queue_key.find('{');
   const std::size_t close = open == std::string_view::npos ? open : queue_key.find('}', open + 1);
   const bool tagged = close != std::string_view::npos && close > open + 1;
-  return tagged ? std::string(queue_key) + ":quarantine" : "{" + std::string(queue_key) + "}:quarantine";
+  if (!tagged) return "{" + std::string(queue_key) + "}:quarantine";
+  // "{x}" and "x" are two queues.
+  const bool all_tag = open == 0 && close == queue_key.size() - 1;
+  return std::string(queue_key) + (all_tag ? "::quarantine" : ":quarantine");
 }
 
 bool is_quarantine_key(std::string_view key) { return key.ends_with(":quarantine") && key.find('{') != std::string_view::npos; }

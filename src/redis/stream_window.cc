@@ -1,11 +1,15 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "base/text.h"
 #include "redis/operations.h"
 
 namespace claw::redis {
 namespace {
 
 constexpr std::size_t kPage = 2'000;  // entries: more and the bytes leave the cache before they are examined, fewer and round trips count
+constexpr std::size_t kMostGroups = 2'000;  // what each did with each message is asked and kept
 constexpr const char* kPendingPage = "10000";
 
 MessageKey after(MessageKey key) { return key.low == UINT64_MAX ? MessageKey{key.high + 1, 0} : MessageKey{key.high, key.low + 1}; }
@@ -134,6 +138,8 @@ class StreamWindow final : public Window {
     if (last.root().size() == 0) return {};
     CLAW_TRY_ASSIGN(end_, parse_stream_id(last.root().first().first().text()));
     CLAW_TRY_ASSIGN(const Reply groups, pages_.call({"XINFO", "GROUPS", key_}, deadline));
+    if (groups.root().size() > kMostGroups)
+      return make_error(Code::unsupported, "look at " + escape(key_, 120), fmt::format("it has {} consumer groups, at most {} are followed", groups.root().size(), kMostGroups));
     Reply::View group = groups.root().first();
     for (std::size_t i = 0; i < groups.root().size(); ++i, group = group.next()) {
       std::string name;

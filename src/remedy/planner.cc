@@ -101,7 +101,7 @@ Plan make_plan(const PlanInputs& inputs) {
     for (const PoisonRef& ref : seen.members[f]) {
       const auto queue = queues.find(ref.queue);
       CLAW_CHECK(queue != queues.end());
-      queue->second.messages.push_back({.id = ref.id, .key = ref.key, .signature = signature, .attempts = ref.attempts});
+      queue->second.messages.push_back({.id = ref.id, .key = ref.key, .signature = signature, .attempts = ref.attempts, .digest = ref.digest});
     }
   }
   for (auto& [id, queue] : queues) {

@@ -14,7 +14,6 @@ constexpr int kSchemaVersion = 1;
 constexpr std::chrono::days kHistoryKept{7};
 
 constexpr const char* kSchema = R"sql(
-CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 CREATE TABLE execution (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
                         record TEXT NOT NULL) STRICT;
 CREATE TABLE journal (seq INTEGER PRIMARY KEY AUTOINCREMENT, execution TEXT NOT NULL, step TEXT NOT NULL,
@@ -111,16 +110,6 @@ class SqliteStore final : public Store {
     if (version > kSchemaVersion)
       return make_error(Code::unsupported, "state.db", fmt::format("made by a newer version (schema {}, this program knows {})", version, kSchemaVersion));
     return version;
-  }
-
-  Result<std::uint64_t> next_execution_number() override {
-    const std::lock_guard lock(mutex_);
-    Statement query(db_, "INSERT INTO counter (name, value) VALUES ('execution', 1) "
-                         "ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value");
-    CLAW_TRY(query.step());
-    const auto number = static_cast<std::uint64_t>(query.column_integer(0));
-    CLAW_TRY(query.run());
-    return number;
   }
 
   Status save_execution(const ExecutionRecord& record) override {

@@ -54,7 +54,6 @@ class Store {
   static Result<std::unique_ptr<Store>> open_read_only(const std::string& dir, Clock& clock);
   virtual ~Store() = default;
 
-  virtual Result<std::uint64_t> next_execution_number() = 0;
   virtual Status save_execution(const ExecutionRecord& record) = 0;
   virtual Result<ExecutionRecord> execution(const std::string& id) = 0;
   virtual Result<std::vector<ExecutionRecord>> executions(std::size_t limit) = 0;  // newest first

@@ -15,7 +15,7 @@ class RedisBench final : public Bench {
  public:
   explicit RedisBench(QueueType type) : type_(type) {
     static_cast<void>(server().command({"FLUSHALL"}));
-    connection_ = *redis::Connection::open(*redis::parse_url(server().url()), system_clock(), soon());
+    connection_ = *redis::Connection::open(redis::parse_url(server().url())->seeds.front(), system_clock(), soon());
   }
   std::unique_ptr<Broker> connect() override { return *redis::open_redis({.name = "r", .url = server().url()}, system_clock(), soon()); }
   Claim claim() const override { return {"t", {.broker = "r", .match = "*", .processing = "", .dead = ""}}; }

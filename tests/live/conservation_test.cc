@@ -60,8 +60,8 @@ int number_of(std::string_view body) { return std::stoi(std::string(body.substr(
 class Conservation : public ::testing::Test {
  protected:
   void SetUp() override {
-    const Result<redis::Endpoint> endpoint = redis::parse_url(server.url());
-    auto connected = redis::Connection::open(*endpoint, system_clock(), Deadline::in(system_clock(), Millis(5'000)));
+    const Result<redis::Entry> entry = redis::parse_url(server.url());
+    auto connected = redis::Connection::open(entry->seeds.front(), system_clock(), Deadline::in(system_clock(), Millis(5'000)));
     ASSERT_TRUE(connected.ok());
     connection = std::move(*connected);
     port = server.url().substr(server.url().rfind(':') + 1);
