@@ -284,7 +284,7 @@ TEST(Hostile, ids_at_the_end_of_their_range_are_read_removed_and_never_lost) {
 TEST(Hostile, a_long_list_with_very_many_poison_messages_is_drained_to_the_last) {
   const RedisServer redis;
   fill_stream(redis, "s", 2000);
-  fill_list(redis, "l", 60'000);  // 3,000 poison: what earlier waves took moves what is left by more than a search reaches
+  fill_list(redis, "l", 60'000);  // 3,000 poison
   auto agent = agent_on(redis);
   const auto proposal = agent->plan("t", std::nullopt, "user:test", silent());
   ASSERT_TRUE(proposal.ok());
