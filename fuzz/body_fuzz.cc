@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/result.h"
 #include "content/inspect.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -34,6 +34,15 @@ TEST(Plan, comes_back_from_its_text_with_the_same_hash) {
   EXPECT_EQ(back.total(), 2u);
 }
 
+TEST(Plan, a_file_with_a_number_that_no_plan_can_hold_is_an_error) {
+  std::string text = plan_to_text(small_plan());
+  const std::size_t at = text.find("\"messages_seen\": ") + 17;
+  text.replace(at, text.find_first_of(",\n", at) - at, "18446744073709551615");
+  const auto plan = plan_from_text(text, "plan.json");
+  ASSERT_FALSE(plan.ok());
+  EXPECT_EQ(plan.error().code, Code::invalid) << plan.error().message();
+}
+
 TEST(Plan, hash_covers_what_is_touched_and_not_who_asked_when) {
   const Plan plan = small_plan();
   Plan other = small_plan();

@@ -29,6 +29,19 @@ constexpr std::string_view kStream =
     "*2\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$4\r\nb\r\nc\r\n*2\r\n$3\r\n2-0\r\n*0\r\n+OK\r\n:-7\r\n$-1\r\n*-1\r\n-ERR no\r\n$0\r\n\r\n";
 const std::vector<std::string> kExpected = {"[[1-0 [a b\r\nc]] [2-0 []]]", "OK", "-7", "nil", "nil", "!ERR no", ""};
 
+TEST(Reply, of_another_shape_than_the_one_that_is_read_is_nil_where_nothing_is) {
+  for (const std::string_view bytes : {"*0\r\n", "+OK\r\n", "*1\r\n*0\r\n"}) {
+    Parser parser;
+    feed(parser, bytes);
+    Reply reply;
+    ASSERT_TRUE(parser.next(reply).value());
+    const Reply::View deep = reply.root().first().first().next().next().first();
+    EXPECT_TRUE(deep.is_nil()) << bytes;
+    EXPECT_EQ(deep.text(), "") << bytes;
+    EXPECT_EQ(deep.next().size(), 0u) << bytes;
+  }
+}
+
 TEST(Parser, understands_replies_cut_at_every_byte) {
   for (std::size_t cut = 0; cut <= kStream.size(); ++cut) {
     Parser parser;

@@ -10,6 +10,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <regex>
 
 #include "agent/agent.h"
 #include "base/secret.h"
@@ -283,7 +284,7 @@ TEST(Hostile, ids_at_the_end_of_their_range_are_read_removed_and_never_lost) {
 TEST(Hostile, a_long_list_with_very_many_poison_messages_is_drained_to_the_last) {
   const RedisServer redis;
   fill_stream(redis, "s", 2000);
-  fill_list(redis, "l", 60'000);  // 3,000 poison: what earlier waves took moves what is left by more than a search reaches
+  fill_list(redis, "l", 60'000);  // 3,000 poison
   auto agent = agent_on(redis);
   const auto proposal = agent->plan("t", std::nullopt, "user:test", silent());
   ASSERT_TRUE(proposal.ok());
@@ -439,7 +440,8 @@ Ran run(const RedisServer& redis, const std::string& arguments) {
   Ran ran;
   std::FILE* pipe = ::popen((std::string(CLAW_PROGRAM) + " --config " + redis.dir() + "/deployclaw.yaml " + arguments + " 2>" + errors).c_str(), "r");
   for (int c; (c = std::fgetc(pipe)) != EOF;) ran.out.push_back(static_cast<char>(c));
-  ran.status = WEXITSTATUS(::pclose(pipe));
+  const int status = ::pclose(pipe);
+  ran.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   std::ifstream file(errors);
   ran.out.append(std::istreambuf_iterator<char>(file), {});
   return ran;
@@ -520,5 +522,40 @@ TEST(Hostile, groups_that_come_and_go_and_a_stream_that_is_trimmed_meanwhile_los
     for (const auto& [text, times] : stream(redis, "{l}:quarantine")) EXPECT_NE(text.find(": x"), std::string::npos) << when << " a valid message was removed: " << text;
   }
 }
+TEST(Hostile, a_state_that_somebody_scribbled_in_ends_in_words_and_touches_nothing) {
+  const RedisServer redis;
+  fill_stream(redis, "s", 2000);
+  std::ofstream(redis.dir() + "/deployclaw.yaml") << "agent: {data_dir: " << redis.dir() << "/agent}\nbrokers: {r: {kind: redis, url: \"" << redis.url() << "\"}}\n"
+                                                  << "tenants: {t: {queues: [{broker: r, match: s}], skill: aggressive-drain, sla: {max_backlog: 10}}}\n";
+  ASSERT_EQ(run(redis, "remediate --tenant t --yes").status, 0);
+  const auto there = std::pair(stream(redis, "s"), stream(redis, "{s}:quarantine"));
+  for (const std::string scribble : {"UPDATE execution SET record = '{}'", "UPDATE execution SET record = '[1,', state = 'running'", "UPDATE plan SET text = '\"'",
+                                     "UPDATE execution SET state = 'running'; UPDATE journal SET data = '[]'; DELETE FROM journal WHERE step = 'result-2'; UPDATE finding SET json = '7'"}) {
+    std::filesystem::remove_all(redis.dir() + "/copy");
+    std::filesystem::copy(redis.dir() + "/agent", redis.dir() + "/copy", std::filesystem::copy_options::recursive);
+    ASSERT_EQ(std::system(("/usr/bin/python3 -c \"import sqlite3,sys; d=sqlite3.connect(sys.argv[1]); d.executescript(sys.argv[2]); d.commit()\" " + redis.dir() + "/copy/state.db \"" +
+                           std::regex_replace(scribble, std::regex("\""), "\\\"") + "\"").c_str()), 0);
+    for (const char* verb : {"executions list", "findings list", "remediate --tenant t --yes", "plan --tenant t", "audit verify"}) {
+      const Ran ran = run(redis, std::string(verb) + " --data-dir " + redis.dir() + "/copy");
+      EXPECT_LT(ran.status, 128) << scribble << " " << verb << "\n" << ran.out;
+      EXPECT_FALSE(ran.out.empty()) << scribble << " " << verb;
+      EXPECT_EQ(std::pair(stream(redis, "s"), stream(redis, "{s}:quarantine")), there) << scribble << " " << verb;
+    }
+  }
+}
+
+// Fails: a script searches 1,000 entries on each side of where the scan saw a message, so that one that moved further is
+// called gone (consumed) though it is there. Nothing is lost. It wants a new anchor: LPOS with a MAXLEN within the block budget.
+TEST(Hostile, DISABLED_a_list_that_moved_far_between_scan_and_removal_is_still_drained) {
+  const RedisServer redis;
+  fill_stream(redis, "s", 2000);
+  fill_list(redis, "l", 20'000);
+  auto agent = agent_on(redis, {}, [&](std::string_view step) {
+    if (step == "intent-0") redis.command({"LPOP", "l", "3000"});
+  });
+  const ExecutionRecord record = remediate(*agent);
+  EXPECT_EQ(record.record.messages_removed, 100u + 850u) << record.reason;
+}
+
 }  // namespace
 }  // namespace claw
