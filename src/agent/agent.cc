@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "agent/brake.h"
 #include "agent/lanes.h"
 #include "agent/scan.h"
 #include "base/digest.h"
@@ -112,7 +113,7 @@ class LocalAgent final : public Agent {
     CLAW_TRY(known(tenant));
     CLAW_TRY_ASSIGN(Topology seen, topology());
     Health health;
-    health.troubles = std::move(seen.troubles);
+    health.troubles = seen.troubles;
     std::vector<std::pair<QueueId, Sample>> samples;
     for (const TenantTopology& t : seen.tenants) {
       for (const QueueView& view : t.queues) samples.emplace_back(view.id, sample_of(view));
@@ -122,6 +123,7 @@ class LocalAgent final : public Agent {
     }
     CLAW_TRY(store_->add_samples(samples));
     std::sort(health.tenants.begin(), health.tenants.end(), worse);
+    if (deps_.evaluated && !tenant) deps_.evaluated(seen, health);
     return health;
   }
 
@@ -151,7 +153,7 @@ class LocalAgent final : public Agent {
   }
 
   Result<ExecutionRecord> execute_safe_drain(const Plan& plan, const std::string& actor, Progress& progress) override {
-    CLAW_TRY_ASSIGN(ExecutionRecord record, begin(plan.tenant));
+    CLAW_TRY_ASSIGN(ExecutionRecord record, begin(plan.tenant, progress));
     const PlanText pinned = pin(plan);
     CLAW_TRY_ASSIGN(const std::string approver, approver_of(pinned.hash));
     const auto known = skill::built_in().find(plan.skill);
@@ -166,7 +168,7 @@ class LocalAgent final : public Agent {
   Result<ExecutionRecord> remediate(const TenantId& tenant, const std::optional<std::string>& skill, const std::string& actor,
                                     const std::function<bool(const Proposal&)>& confirm, Progress& progress) override {
     CLAW_TRY(known(tenant));
-    CLAW_TRY_ASSIGN(ExecutionRecord record, begin(tenant));
+    CLAW_TRY_ASSIGN(ExecutionRecord record, begin(tenant, progress));
 
     StageTimer topology_timer("topology_analysis", deps_.clock, progress);
     CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant, .queue = {}}));
@@ -262,6 +264,7 @@ class LocalAgent final : public Agent {
       if (tenant.severity_bps <= 0) break;
       const Breach& worst = tenant.breaches.front();
       event(fmt::format("{}: breach of {}: {} against {} (over by {}%)", tenant.id, worst.what, worst.actual, worst.limit, worst.over_bps / 100));
+      if (config_.tenant(tenant.id)->autonomy == Autonomy::propose) offer(tenant.id, event, progress);
       if (config_.tenant(tenant.id)->autonomy != Autonomy::act || cooling_down(tenant.id)) continue;
       Result<ExecutionRecord> record = remediate(tenant.id, std::nullopt, "agent", {}, progress);
       if (!record) {
@@ -384,11 +387,7 @@ class LocalAgent final : public Agent {
     return facts;
   }
 
-  // The brake is a file in the data directory. One that cannot be read is on.
-  bool brake_on() {
-    const Result<bool> there = deps_.disk.exists(config_.data_dir + "/brake");
-    return !there || *there;
-  }
+  bool brake_on() { return claw::brake_on(deps_.disk, config_.data_dir); }
 
   std::optional<WallTime> last_execution_of(const TenantId& tenant) {
     const auto records = store_->executions(100);
@@ -396,6 +395,16 @@ class LocalAgent final : public Agent {
     for (const ExecutionRecord& r : *records)
       if (r.tenant == tenant && r.record.messages_removed > 0) return r.timestamp;
     return std::nullopt;
+  }
+
+  // A plan for a person to look at: one at a time for a tenant, and none while it cools down.
+  void offer(const TenantId& tenant, const std::function<void(std::string_view)>& event, Progress& progress) {
+    WallTime& until = offered_until_[tenant];
+    if (deps_.clock.now() < until || cooling_down(tenant) || brake_on()) return;
+    until = deps_.clock.now() + kPlanLife;
+    const Result<Proposal> proposal = plan(tenant, std::nullopt, "agent", progress);
+    if (!proposal) event(fmt::format("{}: {}", tenant, escape(proposal.error().message())));
+    else event(fmt::format("{}: proposes plan {}: {} messages", tenant, proposal->hash.substr(7, 12), grouped(proposal->plan.total())));
   }
 
   bool cooling_down(const TenantId& tenant) {
@@ -415,13 +424,14 @@ class LocalAgent final : public Agent {
     return plan_from_text(stored.text, "plan " + hash.substr(0, 15));
   }
 
-  Result<ExecutionRecord> begin(const TenantId& tenant) {
+  Result<ExecutionRecord> begin(const TenantId& tenant, Progress& progress) {
     CLAW_TRY_ASSIGN(const std::uint64_t number, store_->next_execution_number());
     ExecutionRecord record;
     record.execution_id = fmt::format("queue_remediation_{}", number);
     record.timestamp = deps_.clock.now();
     record.tenant = tenant;
     record.state = "running";
+    progress.execution(record.execution_id, tenant);
     return record;
   }
 
@@ -678,6 +688,7 @@ class LocalAgent final : public Agent {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Vault> vault_;
   std::unique_ptr<AuditLog> audit_;
+  std::map<TenantId, WallTime> offered_until_;
 };
 
 }  // namespace
