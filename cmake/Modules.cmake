@@ -66,10 +66,9 @@ claw_module(remedy DEPS base model content detect policy broker store vault audi
 claw_module(agent DEPS base model config content detect policy skill broker store vault audit remedy)
 claw_module(http DEPS base LIBS Threads::Threads)
 claw_module(api DEPS base model config policy skill broker store vault audit remedy agent http)
-# The dashboard is what `./dev web` left in web/dist; without it the program serves the API alone.
+# The dashboard is what `./dev web` left in web/dist; with an empty pack the program serves the API alone.
 set(web_pack ${CMAKE_SOURCE_DIR}/web/dist/web.pack)
 if(NOT EXISTS ${web_pack})
-  set(web_pack ${CMAKE_BINARY_DIR}/empty.pack)
   file(TOUCH ${web_pack})
 endif()
 set_source_files_properties(src/api/site.cc PROPERTIES OBJECT_DEPENDS ${web_pack} COMPILE_DEFINITIONS "CLAW_WEB_PACK=\"${web_pack}\"")

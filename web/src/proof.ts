@@ -41,7 +41,7 @@ async function climb(leaf: Uint8Array, index: number, size: number, hashes: Uint
 }
 
 async function signed(note: string, verifierKey: string) {
-  const [name, , key] = verifierKey.split('+');
+  const [, name, key] = /^([^+]+)\+[0-9a-f]{8}\+(.+)$/.exec(verifierKey) ?? []; // base64 holds + too
   const end = note.indexOf('\n\n');
   const line = note.slice(end + 2).split('\n').find((l) => l.startsWith(`\u2014 ${name} `));
   if (end < 0 || !line || !key) return false;

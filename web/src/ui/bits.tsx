@@ -63,4 +63,4 @@ export const Panel = ({ title, side, children }: { title: string; side?: ReactNo
 export const Facts = ({ rows }: { rows: [string, ReactNode][] }) => <dl className="facts">{rows.map(([k, v]) => <div key={k}><dt>{k}</dt><dd>{v}</dd></div>)}</dl>;
 export const Loading = ({ error }: { error?: Error | null }) => error ? <div className="body"><div role="alert" className="alert breach"><Foreign text={error.message} /></div></div> : <p className="body dim" role="status">Loading…</p>;
 /** A table that scrolls sideways within itself on a narrow screen. */
-export const Scroll = ({ label, children }: { label: string; children: ReactNode }) => <div className="scroll" role="region" aria-label={label} tabIndex={0}>{children}</div>;
+export const Scroll = ({ label, children }: { label: string; children: ReactNode }) => <div className="scroll" role="region" aria-label={`${label}: table`} tabIndex={0}>{children}</div>;
