@@ -21,6 +21,7 @@ export default ts.config(
       'react-hooks/rules-of-hooks': 'error',
       'react-hooks/exhaustive-deps': 'error',
       'no-restricted-syntax': noMarkup,
+      'jsx-a11y/no-redundant-roles': ['error', { thead: ['rowgroup'], tbody: ['rowgroup'] }],
       'no-control-regex': 'off',
       'jsx-a11y/no-noninteractive-tabindex': ['error', { roles: ['region', 'grid'], tags: [] }],
       'jsx-a11y/no-interactive-element-to-noninteractive-role': 'off',

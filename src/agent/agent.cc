@@ -22,6 +22,7 @@ using nlohmann::json;
 
 constexpr Millis kCallTimeout{30'000};
 constexpr Millis kPlanLife = std::chrono::minutes(15);
+constexpr Millis kLookAgain{30'000};  // after a look that gave no plan to propose
 constexpr Millis kHistoryWindow = std::chrono::minutes(10);
 constexpr Millis kConsumerAlive{30'000};  // a consumer that asked within this time counts as connected
 
@@ -397,14 +398,25 @@ class LocalAgent final : public Agent {
     return std::nullopt;
   }
 
-  // A plan for a person to look at: one at a time for a tenant, and none while it cools down.
+  // A plan for a person to look at: one at a time for a tenant, none while it cools down, none without messages.
   void offer(const TenantId& tenant, const std::function<void(std::string_view)>& event, Progress& progress) {
     WallTime& until = offered_until_[tenant];
     if (deps_.clock.now() < until || cooling_down(tenant) || brake_on()) return;
-    until = deps_.clock.now() + kPlanLife;
-    const Result<Proposal> proposal = plan(tenant, std::nullopt, "agent", progress);
+    until = deps_.clock.now() + kLookAgain;
+    const Result<std::optional<Proposal>> proposal = worth_proposing(*config_.tenant(tenant), progress);
     if (!proposal) event(fmt::format("{}: {}", tenant, escape(proposal.error().message())));
-    else event(fmt::format("{}: proposes plan {}: {} messages", tenant, proposal->hash.substr(7, 12), grouped(proposal->plan.total())));
+    if (!proposal || !*proposal) return;
+    until = (*proposal)->plan.expires;
+    event(fmt::format("{}: proposes plan {}: {} messages", tenant, (*proposal)->hash.substr(7, 12), grouped((*proposal)->plan.total())));
+  }
+
+  Result<std::optional<Proposal>> worth_proposing(const Tenant& tenant, Progress& progress) {
+    CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant.id, .queue = {}}));
+    CLAW_TRY_ASSIGN(Observation seen, observe(tenant.id, queues, progress));
+    const auto sure = [&](const Finding& f) { return f.lower_bound * 10'000 >= static_cast<double>(tenant.confidence_bps); };
+    if (!seen.outage.empty() || std::none_of(seen.findings.begin(), seen.findings.end(), sure)) return std::optional<Proposal>();
+    CLAW_TRY_ASSIGN(Proposal proposal, propose(tenant, std::nullopt, "agent", std::move(seen)));
+    return std::optional(std::move(proposal));
   }
 
   bool cooling_down(const TenantId& tenant) {

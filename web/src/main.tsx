@@ -14,8 +14,8 @@ const client = new QueryClient({ defaultOptions: { queries: { refetchOnWindowFoc
 /** What an event makes out of date. Lists of tenants are not fetched again: rows change in place. */
 live.subscribe((e) => {
   if (e.type === 'tenants') {
-    const change = e.data as { rows: rows.Row[]; more: boolean };
-    rows.apply(change.rows);
+    const change = e.data as { evaluation: number; rows: rows.Row[]; more: boolean };
+    rows.apply(change.rows, change.evaluation);
     for (const key of ['tenant', 'queue', 'topology', 'status']) void client.invalidateQueries({ queryKey: [key] });
   }
   if (e.type === 'operation') {

@@ -3,14 +3,14 @@ import { useSyncExternalStore } from 'react';
 import type { State } from './api/client';
 
 export type Row = readonly [id: string, state: State, severity: number, backlog: number, held: number, oldest: number | null, drain: number | null];
-const values = new Map<string, Row>();
+const values = new Map<string, { row: Row; evaluation: number }>();
 const watchers = new Map<string, Set<() => void>>();
 const dirtyWatchers = new Set<() => void>();
 let dirty = false;
 
-export function apply(rows: Row[]) {
+export function apply(rows: Row[], evaluation: number) {
   for (const row of rows) {
-    values.set(row[0], row);
+    values.set(row[0], { row, evaluation });
     for (const f of watchers.get(row[0]) ?? []) f();
   }
   if (!rows.length || dirty) return;
@@ -18,10 +18,10 @@ export function apply(rows: Row[]) {
   for (const f of dirtyWatchers) f();
 }
 
-/** After the list was fetched again: it holds what was said so far. */
-export function forget() {
-  values.clear();
-  dirty = false;
+/** The list of this evaluation was fetched: what was said up to it is in there. */
+export function forget(evaluation: number) {
+  for (const [id, value] of values) if (value.evaluation <= evaluation) values.delete(id);
+  dirty = values.size > 0;
   for (const f of dirtyWatchers) f();
 }
 
@@ -31,6 +31,6 @@ export function useRow(id: string) {
     watchers.set(id, set.add(f));
     return () => void set.delete(f);
   };
-  return useSyncExternalStore(subscribe, () => values.get(id));
+  return useSyncExternalStore(subscribe, () => values.get(id)?.row);
 }
 export const useDirty = () => useSyncExternalStore((f) => (dirtyWatchers.add(f), () => void dirtyWatchers.delete(f)), () => dirty);

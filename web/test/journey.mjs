@@ -140,7 +140,7 @@ async function browse({ base, claw, poison }) {
     await page.focus('#scroller');
     await page.keyboard.press('Enter');
     await page.waitForSelector('h1:has-text("tenant_42")');
-    await page.waitForSelector('a[href^="/plans/"]', { timeout: 60_000 });
+    await page.waitForSelector('a[href^="/plans/"]', { timeout: 120_000 });
     await look(page, 'tenant');
 
     say('finding');

@@ -19,12 +19,12 @@ export default function FindingPage() {
     [null, e.other_failures, 'messages without it failed too'],
     [null, e.other_passes, 'messages without it passed'],
   ];
-  const interval = { left: `${f.lower_bound * 100}%`, right: 0 };
+  const share = (from: number, to: number) => ({ left: `${from * 100}%`, width: `${Math.max(0, to - from) * 100}%` });
   return (
     <Page title={<Foreign text={f.signature} />} sub={<>{num(f.count)} messages of <Link to="/tenants/$tenant" params={{ tenant: f.tenant }}>{f.tenant}</Link>, seen {clock(f.at)}</>}>
       <p className="lead"><Foreign text={f.explanation} /></p>
       <Facts rows={[['Messages', num(f.count)], ['Confidence', f.confidence.toFixed(4)], ['At least (98%)', f.lower_bound.toFixed(4)], ['Path in the body', <span key="p" className="mono"><Foreign text={f.path || 'the whole body'} /></span>]]} />
-      <div className="ci" role="img" aria-label={`The share of these messages that fail is at least ${f.lower_bound.toFixed(4)}`}><i style={interval} /></div>
+      <div className="ci" role="img" aria-label={`Sure to ${f.confidence.toFixed(4)}, at least ${f.lower_bound.toFixed(4)}`}><i style={share(0, f.lower_bound)} /><i className="mean" style={share(f.lower_bound, f.confidence)} /></div>
       <Panel title="Evidence"><ul className="ev">{rows.map(([sign, n, words]) => <li key={words}><span className={`badge ${sign === null ? 'unknown' : sign ? 'breach' : 'ok'}`}>{sign === null ? 'context' : sign ? 'for' : 'against'}</span><b className="num">{num(n)}</b><span>{words}</span></li>)}</ul></Panel>
       <Panel title="A sample, redacted" side={<span className="dim">letters and digits of values are masked by the agent</span>}>{f.excerpt ? <pre className="sample" aria-label="Sample"><Foreign text={f.excerpt} /></pre> : <Empty title="No excerpt was kept." />}</Panel>
       <Panel title="Messages" side={<span className="dim">{f.sample.length} of {num(f.count)}</span>}><ul className="lines mono">{f.sample.map((id) => <li key={id}><Foreign text={id} /></li>)}</ul></Panel>

@@ -35,7 +35,11 @@ export default function Fleet() {
   const navigate = useNavigate();
   const search = route.useNavigate();
   const { q = '', state = '' } = route.useSearch();
-  const { data, error } = useQuery({ queryKey: ['tenants'], queryFn: () => must(api.GET('/api/v1/tenants')), staleTime: Infinity, refetchInterval: (query) => (query.state.data?.evaluation ? false : 1_000) });
+  const { data, error } = useQuery({ queryKey: ['tenants'], queryFn: async () => {
+    const list = await must(api.GET('/api/v1/tenants'));
+    forget(list.evaluation);
+    return list;
+  }, staleTime: Infinity, refetchInterval: (query) => (query.state.data?.evaluation ? false : 1_000) });
   const all = useMemo(() => (data ? byRow(data) : []), [data]);
   const dirty = useDirty();
   const wanted = useDeferredValue(q.toLowerCase());
@@ -49,7 +53,7 @@ export default function Fleet() {
   const box = useRef<HTMLDivElement>(null);
   const virtual = useVirtualizer({ count: shown.length, getScrollElement: () => box.current, estimateSize: () => ROW, overscan: 10, scrollPaddingStart: 32 });
   const items = virtual.getVirtualItems();
-  const rank = () => void queries.refetchQueries({ queryKey: ['tenants'] }).then(forget);
+  const rank = () => void queries.refetchQueries({ queryKey: ['tenants'] });
   useEffect(() => setActive(0), [state, wanted]);
   if (!data) return <Loading error={error} />;
 
@@ -60,8 +64,10 @@ export default function Fleet() {
   };
   const onKey = (e: React.KeyboardEvent) => {
     const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -shown.length, End: shown.length }[e.key];
-    if (step) e.preventDefault(), go(active + step);
-    else if (e.key === 'r') rank();
+    if (step) {
+      e.preventDefault();
+      go(active + step);
+    } else if (e.key === 'r') rank();
     else if (e.key === 'Enter' && shown[active]) void navigate({ to: '/tenants/$tenant', params: { tenant: shown[active].id } });
   };
   const set = (next: { q?: string; state?: string }) => void search({ search: () => ({ ...(next.q ? { q: next.q } : {}), ...(next.state ? { state: next.state } : {}) }), replace: true });

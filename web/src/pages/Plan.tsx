@@ -21,7 +21,7 @@ export default function PlanPage() {
   const waves = p.limits.waves_bps.map((w) => Math.max(1, Math.ceil((p.messages * w) / 10_000)));
   const open = p.state === 'proposed' || p.state === 'approved';
   const expired = new Date(p.expires).getTime() < Date.now();
-  const why = !open ? `The plan is ${p.state}: it can be applied once.` : expired ? 'The plan has expired. Make a new one on the tenant\u2019s page.' : '';
+  const why = open && p.messages === 0 ? 'No message reached the confidence needed: there is nothing to apply.' : !open ? `The plan is ${p.state}: it can be applied once.` : expired ? 'The plan has expired. Make a new one on the tenant\u2019s page.' : '';
   const facts: [string, React.ReactNode][] = [['Messages set aside', num(p.messages)], ['Of the messages seen', percent(p.messages, p.messages_seen)], ['Queues', num(p.queues.length)], ['Content', bytes(p.bytes)], ['Valid until', clock(p.expires)], ['Asked by', p.requester]];
   return (
     <Page title={<>Plan <span className="mono">{p.id}</span></>} sub={<><Word w={p.state} /> {p.skill} for <Link to="/tenants/$tenant" params={{ tenant: p.tenant }}>{p.tenant}</Link></>}

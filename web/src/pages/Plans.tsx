@@ -4,7 +4,7 @@ import { api, must } from '../api/client';
 import { clock, Empty, Loading, num, Page, Panel, percent, Scroll, Word } from '../ui/bits';
 
 export default function Plans() {
-  const { data, error } = useQuery({ queryKey: ['plans'], queryFn: () => must(api.GET('/api/v1/plans')) });
+  const { data, error } = useQuery({ queryKey: ['plans'], queryFn: () => must(api.GET('/api/v1/plans')), refetchInterval: 5_000 });
   if (!data) return <Loading error={error} />;
   return (
     <Page title="Plans" sub="each names every message it would touch">

@@ -8,8 +8,8 @@ export default function TenantPage() {
   const { tenant } = route.useParams();
   const navigate = useNavigate();
   const { data, error } = useQuery({ queryKey: ['tenant', tenant], queryFn: () => must(api.GET('/api/v1/tenants/{tenant}', { params: { path: { tenant } } })) });
-  const plans = useQuery({ queryKey: ['plans', tenant], queryFn: () => must(api.GET('/api/v1/plans', { params: { query: { tenant } } })) });
-  const findings = useQuery({ queryKey: ['findings', tenant], queryFn: () => must(api.GET('/api/v1/findings', { params: { query: { tenant } } })) });
+  const plans = useQuery({ queryKey: ['plans', tenant], queryFn: () => must(api.GET('/api/v1/plans', { params: { query: { tenant } } })), refetchInterval: 5_000 });
+  const findings = useQuery({ queryKey: ['findings', tenant], queryFn: () => must(api.GET('/api/v1/findings', { params: { query: { tenant } } })), refetchInterval: 5_000 });
   const runs = useQuery({ queryKey: ['executions', tenant], queryFn: () => must(api.GET('/api/v1/executions', { params: { query: { tenant } } })) });
   const scan = useMutation({ mutationFn: () => must(api.POST('/api/v1/scans', { params: { header: once() }, body: { tenant } })), onSuccess: (o) => navigate({ to: '/runs/$run', params: { run: o.id } }) });
   const plan = useMutation({ mutationFn: () => must(api.POST('/api/v1/plans', { params: { header: once() }, body: { tenant } })), onSuccess: (o) => navigate({ to: '/runs/$run', params: { run: o.id } }) });
