@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "agent/brake.h"
 #include "agent/lanes.h"
 #include "agent/scan.h"
 #include "base/digest.h"
@@ -21,6 +22,7 @@ using nlohmann::json;
 
 constexpr Millis kCallTimeout{30'000};
 constexpr Millis kPlanLife = std::chrono::minutes(15);
+constexpr Millis kLookAgain{30'000};  // after a look that gave no plan to propose
 constexpr Millis kHistoryWindow = std::chrono::minutes(10);
 constexpr Millis kConsumerAlive{30'000};  // a consumer that asked within this time counts as connected
 
@@ -115,7 +117,7 @@ class LocalAgent final : public Agent {
     CLAW_TRY(known(tenant));
     CLAW_TRY_ASSIGN(Topology seen, topology());
     Health health;
-    health.troubles = std::move(seen.troubles);
+    health.troubles = seen.troubles;
     std::vector<std::pair<QueueId, Sample>> samples;
     for (const TenantTopology& t : seen.tenants) {
       for (const QueueView& view : t.queues) samples.emplace_back(view.id, sample_of(view));
@@ -125,6 +127,7 @@ class LocalAgent final : public Agent {
     }
     CLAW_TRY(store_->add_samples(samples));
     std::sort(health.tenants.begin(), health.tenants.end(), worse);
+    if (deps_.evaluated && !tenant) deps_.evaluated(seen, health);
     return health;
   }
 
@@ -154,7 +157,7 @@ class LocalAgent final : public Agent {
   }
 
   Result<ExecutionRecord> execute_safe_drain(const Plan& plan, const std::string& actor, Progress& progress) override {
-    ExecutionRecord record = begin(plan.tenant);
+    ExecutionRecord record = begin(plan.tenant, progress);
     const std::string hash = plan_hash(plan);
     const Result<StoredPlan> stored = store_->plan(hash);
     if (!stored && stored.error().code != Code::not_found) return stored.error();
@@ -169,7 +172,7 @@ class LocalAgent final : public Agent {
   Result<ExecutionRecord> remediate(const TenantId& tenant, const std::optional<std::string>& skill, const std::string& actor,
                                     const std::function<bool(const Proposal&)>& confirm, Progress& progress) override {
     CLAW_TRY(known(tenant));
-    ExecutionRecord record = begin(tenant);
+    ExecutionRecord record = begin(tenant, progress);
 
     StageTimer topology_timer("topology_analysis", deps_.clock, progress);
     CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant, .queue = {}}));
@@ -278,6 +281,7 @@ class LocalAgent final : public Agent {
       if (tenant.severity_bps <= 0) break;
       const Breach& worst = tenant.breaches.front();
       event(fmt::format("{}: breach of {}: {} against {} (over by {}%)", tenant.id, worst.what, worst.actual, worst.limit, worst.over_bps / 100));
+      if (tenant_of(tenant.id)->autonomy == Autonomy::propose) offer(tenant.id, event, progress);
       if (tenant_of(tenant.id)->autonomy != Autonomy::act || cooling_down(tenant.id)) continue;
       Result<ExecutionRecord> record = remediate(tenant.id, std::nullopt, "agent", {}, progress);
       if (!record) {
@@ -428,11 +432,7 @@ class LocalAgent final : public Agent {
     return facts;
   }
 
-  // The brake is a file in the data directory. One that cannot be read is on.
-  bool brake_on() {
-    const Result<bool> there = deps_.disk.exists(config_.data_dir + "/brake");
-    return !there || *there;
-  }
+  bool brake_on() { return claw::brake_on(deps_.disk, config_.data_dir); }
 
   std::optional<WallTime> last_execution_of(const TenantId& tenant) {
     const auto records = store_->executions(100);
@@ -440,6 +440,27 @@ class LocalAgent final : public Agent {
     for (const ExecutionRecord& r : *records)
       if (r.tenant == tenant && r.record.messages_removed > 0) return r.timestamp;
     return std::nullopt;
+  }
+
+  // A plan for a person to look at: one at a time for a tenant, none while it cools down, none without messages.
+  void offer(const TenantId& tenant, const std::function<void(std::string_view)>& event, Progress& progress) {
+    WallTime& until = offered_until_[tenant];
+    if (deps_.clock.now() < until || cooling_down(tenant) || brake_on()) return;
+    until = deps_.clock.now() + kLookAgain;
+    const Result<std::optional<Proposal>> proposal = worth_proposing(*tenant_of(tenant), progress);
+    if (!proposal) event(fmt::format("{}: {}", tenant, escape(proposal.error().message())));
+    if (!proposal || !*proposal) return;
+    until = (*proposal)->plan.expires;
+    event(fmt::format("{}: proposes plan {}: {} messages", tenant, (*proposal)->hash.substr(7, 12), grouped((*proposal)->plan.total())));
+  }
+
+  Result<std::optional<Proposal>> worth_proposing(const Tenant& tenant, Progress& progress) {
+    CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant.id, .queue = {}}));
+    CLAW_TRY_ASSIGN(Observation seen, observe(tenant.id, queues, progress));
+    const auto sure = [&](const Finding& f) { return f.lower_bound * 10'000 >= static_cast<double>(tenant.confidence_bps); };
+    if (!seen.outage.empty() || std::none_of(seen.findings.begin(), seen.findings.end(), sure)) return std::optional<Proposal>();
+    CLAW_TRY_ASSIGN(Proposal proposal, propose(tenant, std::nullopt, "agent", std::move(seen)));
+    return std::optional(std::move(proposal));
   }
 
   bool cooling_down(const TenantId& tenant) {
@@ -467,7 +488,7 @@ class LocalAgent final : public Agent {
     return plan_from_text(stored.text, "plan " + hash.substr(0, 15));
   }
 
-  ExecutionRecord begin(const TenantId& tenant) {
+  ExecutionRecord begin(const TenantId& tenant, Progress& progress) {
     // The id stands beside each message in quarantine, where other agents (or this one before it lost its data directory) left
     // theirs: it must never have been there.
     constexpr std::uint64_t kLeast = 100'000'000'000, kMost = 999'999'999'999;
@@ -476,6 +497,7 @@ class LocalAgent final : public Agent {
     record.timestamp = deps_.clock.now();
     record.tenant = tenant;
     record.state = "running";
+    progress.execution(record.execution_id, tenant);
     return record;
   }
 
@@ -763,6 +785,7 @@ class LocalAgent final : public Agent {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Vault> vault_;
   std::unique_ptr<AuditLog> audit_;
+  std::map<TenantId, WallTime> offered_until_;
 };
 
 }  // namespace

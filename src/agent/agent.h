@@ -34,6 +34,8 @@ class Progress {
   virtual void finish(const StageRecord& stage) = 0;
   // A line about what happened: "queue_remediation_7: finished the removal that a crash interrupted".
   virtual void note(std::string_view text) = 0;
+  // The call became this execution.
+  virtual void execution(std::string_view /*id*/, const TenantId& /*tenant*/) {}
 };
 
 // Says nothing.
@@ -41,11 +43,16 @@ Progress& silent();
 
 using BrokerFactory = std::function<Result<std::unique_ptr<Broker>>(const BrokerConfig&, Deadline)>;
 
+struct Topology;
+struct Health;
+
 struct AgentDeps {
   Disk& disk;
   Clock& clock;
   Random& random;
   BrokerFactory open_broker;
+  // Called by the agent's thread after it has looked at all tenants.
+  std::function<void(const Topology&, const Health&)> evaluated = {};
   // Tests only: called after each durable journal step, so that a crash can be made there.
   std::function<void(std::string_view step)> after_journal = {};
 };
@@ -112,12 +119,10 @@ struct DoctorLine {
   std::string fix;  // empty when nothing is to be done
 };
 
-class Agent {
+// What can be asked of an agent: of the one in this process, or of one that runs (api/remote.h). One call at a time.
+class AgentCalls {
  public:
-  // Takes the data directory (Code::conflict when another agent holds it), opens state, vault and audit log,
-  // and settles every execution that was cut off: finishes it, rolls it back or holds it, and says so.
-  static Result<std::unique_ptr<Agent>> open(Config config, AgentDeps deps, Progress& progress);
-  virtual ~Agent() = default;
+  virtual ~AgentCalls() = default;
 
   // The five calls of the mission.
   virtual Result<Health> analyze_queue_health(const std::optional<TenantId>& tenant) = 0;
@@ -126,7 +131,6 @@ class Agent {
   // with a refused stage, not an Error.
   virtual Result<ExecutionRecord> execute_safe_drain(const Plan& plan, const std::string& actor, Progress& progress) = 0;
   virtual Result<Recovery> verify_consumer_recovery(const std::string& execution_id, Millis timeout, Progress& progress) = 0;
-  virtual Result<std::uint64_t> record_immutable(const std::string& type, const std::string& json_text) = 0;
 
   // All five in one go. Without `confirm` a person is taken to have said yes; else it is asked with the proposal
   // (blast radius) before anything is touched, and false ends with state "refused", reason "not confirmed".
@@ -142,8 +146,18 @@ class Agent {
   virtual Result<RollbackReport> rollback(const std::string& rollback_key, const std::string& actor, Progress& progress,
                                           RestoreOrder wanted = RestoreOrder::exact) = 0;
   virtual Result<std::vector<DoctorLine>> doctor() = 0;
+};
 
-  // One turn of the autonomous agent: evaluates all tenants, worst first, and acts where policy lets it.
+class Agent : public AgentCalls {
+ public:
+  // Takes the data directory (Code::conflict when another agent holds it), opens state, vault and audit log,
+  // and settles every execution that was cut off: finishes it, rolls it back or holds it, and says so.
+  static Result<std::unique_ptr<Agent>> open(Config config, AgentDeps deps, Progress& progress);
+
+  virtual Result<std::uint64_t> record_immutable(const std::string& type, const std::string& json_text) = 0;
+
+  // One turn of the autonomous agent: evaluates all tenants, worst first. Acts where policy lets it; makes a plan for
+  // a person to approve where autonomy is "propose", again when that plan has expired.
   // Returns the executions it carried out. `event` receives one line an event.
   virtual Result<std::vector<ExecutionRecord>> tick(const std::function<void(std::string_view)>& event, Progress& progress) = 0;
 

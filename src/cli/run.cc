@@ -6,6 +6,10 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "agent/brake.h"
+#include "api/remote.h"
+#include "api/service.h"
+#include "audit/log.h"
 #include "base/text.h"
 #include "cli/render.h"
 #include "skill/skill.h"
@@ -61,6 +65,21 @@ class LineProgress final : public Progress {
   std::string stage_;
 };
 
+// Two who watch the same.
+class BothProgress final : public Progress {
+ public:
+  BothProgress(Progress& first, Progress& second) : first_(first), second_(second) {}
+  void stage(std::string_view stage) override { first_.stage(stage), second_.stage(stage); }
+  void advance(std::uint64_t done, std::uint64_t total) override { first_.advance(done, total), second_.advance(done, total); }
+  void finish(const StageRecord& stage) override { first_.finish(stage), second_.finish(stage); }
+  void note(std::string_view text) override { first_.note(text), second_.note(text); }
+  void execution(std::string_view id, const TenantId& tenant) override { first_.execution(id, tenant), second_.execution(id, tenant); }
+
+ private:
+  Progress& first_;
+  Progress& second_;
+};
+
 class Session {
  public:
   Session(const CliDeps& deps, const Options& options)
@@ -88,7 +107,7 @@ class Session {
   }
 
   int doctor() {
-    return with_agent([&](Agent& agent) -> int {
+    return with_agent([&](AgentCalls& agent) -> int {
       const auto lines = agent.doctor();
       if (!lines) return fail(lines.error());
       const bool failed = std::any_of(lines->begin(), lines->end(), [](const DoctorLine& l) { return l.level == DoctorLine::Level::fail; });
@@ -103,7 +122,7 @@ class Session {
   }
 
   int topology() {
-    return with_agent([&](Agent& agent) -> int {
+    return with_agent([&](AgentCalls& agent) -> int {
       const auto seen = agent.topology();
       if (!seen) return fail(seen.error());
       emit(show(*seen, style_), [&] { return topology_json(*seen); });
@@ -112,7 +131,7 @@ class Session {
   }
 
   int analyze() {
-    return with_agent([&](Agent& agent) -> int {
+    return with_agent([&](AgentCalls& agent) -> int {
       const auto health = agent.analyze_queue_health(o_.tenant.empty() ? std::nullopt : std::optional(o_.tenant));
       if (!health) return fail(health.error());
       emit(show(*health, style_), [&] { return health_json(*health); });
@@ -131,7 +150,7 @@ class Session {
       if (slash == std::string::npos) return fail(make_error(Code::invalid, "--queue", "expected BROKER/QUEUE"));
       target.queue = QueueId{o_.queue.substr(0, slash), o_.queue.substr(slash + 1)};
     }
-    return with_agent([&](Agent& agent) -> int {
+    return with_agent([&](AgentCalls& agent) -> int {
       auto seen = agent.detect_poison_messages(target, progress_);
       if (!seen) return fail(seen.error());
       drop_below_confidence(*seen);
@@ -141,7 +160,7 @@ class Session {
   }
 
   int plan() {
-    return with_agent([&](Agent& agent) -> int {
+    return with_agent([&](AgentCalls& agent) -> int {
       const auto proposal = agent.plan(o_.tenant, o_.skill.empty() ? std::nullopt : std::optional(o_.skill), deps_.user, progress_);
       if (!proposal) return fail(proposal.error());
       if (!o_.out.empty())
@@ -153,7 +172,7 @@ class Session {
   }
 
   int decide(bool approve) {
-    return with_agent([&](Agent& agent) -> int {
+    return with_agent([&](AgentCalls& agent) -> int {
       const auto hash = hash_of(o_.id);
       if (!hash) return fail(hash.error());
       const Status done = approve ? agent.approve(*hash, deps_.user, o_.reason) : agent.reject(*hash, deps_.user, o_.reason);
@@ -163,8 +182,8 @@ class Session {
   }
 
   int apply() {
-    return with_agent([&](Agent& agent) -> int {
-      const auto plan = plan_named(agent, o_.id);
+    return with_agent([&](AgentCalls& agent) -> int {
+      const auto plan = plan_named(o_.id);
       if (!plan) return fail(plan.error());
       const Proposal proposal{.plan = *plan, .hash = plan_hash(*plan), .observation = {}, .verdict = {}};
       if (!o_.yes && !confirmed(proposal)) return kNotConfirmed;
@@ -174,7 +193,7 @@ class Session {
 
   int remediate() {
     if (!o_.yes && !deps_.terminal.in_is_tty) return not_asked();
-    return with_agent([&](Agent& agent) -> int {
+    return with_agent([&](AgentCalls& agent) -> int {
       const auto ask = [&](const Proposal& proposal) { return o_.yes || confirmed(proposal); };
       auto record = agent.remediate(o_.tenant, o_.skill.empty() ? std::nullopt : std::optional(o_.skill), deps_.user, ask, progress_);
       if (record && record->reason == "not confirmed") return kNotConfirmed;
@@ -184,7 +203,7 @@ class Session {
 
   int rollback() {
     if (!o_.yes && !deps_.terminal.in_is_tty) return not_asked();
-    return with_agent([&](Agent& agent) -> int {
+    return with_agent([&](AgentCalls& agent) -> int {
       if (!o_.yes && !ask_yes("Put back every message that " + o_.id + " removed? Type yes: ")) return kNotConfirmed;
       const auto report = agent.rollback(o_.id, deps_.user, progress_, o_.order == "tail" ? RestoreOrder::tail : RestoreOrder::exact);
       if (!report) return fail(report.error());
@@ -196,7 +215,7 @@ class Session {
   int verify() {
     const Result<Millis> timeout = parse_duration(o_.timeout);
     if (!timeout) return fail(timeout.error());
-    return with_agent([&](Agent& agent) -> int {
+    return with_agent([&](AgentCalls& agent) -> int {
       const auto recovery = agent.verify_consumer_recovery(o_.id, *timeout, progress_);
       if (!recovery) return fail(recovery.error());
       emit(recovery->words + "\n", [&] {
@@ -210,21 +229,24 @@ class Session {
   int serve() {
     const Result<Millis> interval = parse_duration(o_.interval);
     if (!interval) return fail(interval.error());
-    return with_agent([&](Agent& agent) -> int {
-      const auto event = [&](std::string_view text) {
-        print(o_.output == "table" ? fmt::format("{}  {}\n", rfc3339(deps_.clock.now()), text)
-                                   : nlohmann::json{{"at", rfc3339(deps_.clock.now())}, {"event", std::string(text)}}.dump() + "\n");
-      };
-      event("agent " + agent.config().agent_id + " watches " + std::to_string(agent.config().tenants.size()) + " tenants");
-      while (!deps_.interrupted) {
-        const auto done = agent.tick(event, progress_);
-        if (!done) event(done.error().message());
-        else if (!done->empty() && o_.until_resolved) return exit_of(done->front());
-        for (Millis waited{0}; waited < *interval && !deps_.interrupted; waited += Millis(100)) deps_.clock.sleep(Millis(100));
-      }
-      event("stopped");
-      return kDone;
-    });
+    auto config = load();
+    if (!config) return fail(config.error());
+    api::Service service(deps_.disk, deps_.clock, deps_.random);
+    auto agent = Agent::open(std::move(*config), deps_of(service.evaluated()), progress_);
+    if (!agent) return held_by_another(agent.error()) ? unreachable(agent.error()) : fail(agent.error());
+    if (const Status listens = service.start(**agent); !listens) return fail(listens.error());
+    const int status = watch(**agent, service, *interval);
+    service.stop();
+    return status;
+  }
+
+  int brake(const std::optional<bool>& wanted) {
+    const auto config = load();
+    if (!config) return fail(config.error());
+    if (wanted)
+      if (const Status done = move_brake(*config, *wanted); !done) return fail(done.error());
+    const bool on = brake_on(deps_.disk, config->data_dir);
+    return emit(on ? "The brake is on: nothing is touched.\n" : "The brake is off.\n", [&] { return nlohmann::json{{"on", on}}.dump(1); });
   }
 
   int executions_list() {
@@ -274,15 +296,15 @@ class Session {
   }
 
   int snapshots(bool verify_them) {
-    return with_agent([&](Agent& agent) -> int {
-      const auto all = agent.vault().list();
+    return with_vault([&](Vault& vault) -> int {
+      const auto all = vault.list();
       if (!all) return fail(all.error());
       std::vector<std::vector<std::string>> rows = {{"EXECUTION", "QUEUE", "MESSAGES", "BYTES", verify_them ? "VERIFIED" : "KEY"}};
       nlohmann::json out = nlohmann::json::array();
       bool bad = false;
       for (const SnapshotInfo& s : *all) {
         if (verify_them && !o_.id.empty() && s.execution_id != o_.id) continue;
-        const Status sound = verify_them ? agent.vault().verify(s.execution_id) : Status{};
+        const Status sound = verify_them ? vault.verify(s.execution_id) : Status{};
         bad |= !sound.ok();
         rows.push_back({s.execution_id, escape(s.queue, 44), grouped(s.messages), grouped(s.stored_bytes), !verify_them ? s.key_id : sound.ok() ? "ok" : escape(sound.error().message())});
         out.push_back({{"execution_id", s.execution_id}, {"queue", escape(s.queue)}, {"messages", s.messages}, {"stored_bytes", s.stored_bytes}, {"ok", sound.ok()}});
@@ -403,16 +425,63 @@ class Session {
     return config;
   }
 
-  int with_agent(const std::function<int(Agent&)>& use) {
+  AgentDeps deps_of(std::function<void(const Topology&, const Health&)> evaluated = {}) const {
+    return {.disk = deps_.disk, .clock = deps_.clock, .random = deps_.random, .open_broker = deps_.open_broker, .evaluated = std::move(evaluated)};
+  }
+
+  static bool held_by_another(const Error& error) { return error.code == Code::conflict && error.op.starts_with("lock"); }
+  int unreachable(const Error& error) {
+    fail(make_error(Code::unavailable, error.op, "another agent holds the data directory: " + error.detail));
+    return kUnreachable;
+  }
+
+  // The agent of the data directory: in this process, or the one that runs, over its socket.
+  int with_agent(const std::function<int(AgentCalls&)>& use) {
     auto config = load();
     if (!config) return fail(config.error());
-    auto agent = Agent::open(std::move(*config), {.disk = deps_.disk, .clock = deps_.clock, .random = deps_.random, .open_broker = deps_.open_broker}, progress_);
-    if (!agent && agent.error().code == Code::conflict && agent.error().op.starts_with("lock")) {
-      fail(make_error(Code::unavailable, agent.error().op, "another agent holds the data directory: " + agent.error().detail));
-      return kUnreachable;
+    const std::string socket = config->data_dir + "/agent.sock";
+    auto agent = Agent::open(std::move(*config), deps_of(), progress_);
+    if (agent) return use(**agent);
+    if (!held_by_another(agent.error())) return fail(agent.error());
+    const auto running = api::remote_agent(socket, deps_.clock, deps_.interrupted);
+    return running ? use(**running) : unreachable(agent.error());
+  }
+
+  int with_vault(const std::function<int(Vault&)>& use) {
+    const auto config = load();
+    if (!config) return fail(config.error());
+    const auto vault = Vault::open(deps_.disk, deps_.random, config->data_dir + "/vault");
+    return vault ? use(**vault) : fail(vault.error());
+  }
+
+  int watch(Agent& agent, api::Service& service, Millis interval) {
+    const auto event = [&](std::string_view text) {
+      print(o_.output == "table" ? fmt::format("{}  {}\n", rfc3339(deps_.clock.now()), text)
+                                 : nlohmann::json{{"at", rfc3339(deps_.clock.now())}, {"event", std::string(text)}}.dump() + "\n");
+    };
+    event("agent " + agent.config().agent_id + " watches " + std::to_string(agent.config().tenants.size()) + " tenants; dashboard http://" + service.address());
+    BothProgress progress(progress_, service.progress());
+    while (!deps_.interrupted) {
+      const auto done = agent.tick(event, progress);
+      service.tick_done();
+      if (!done) event(done.error().message());
+      else if (!done->empty() && o_.until_resolved) return exit_of(done->front());
+      const MonoTime until = deps_.clock.mono() + interval;
+      while (deps_.clock.mono() < until && !deps_.interrupted) service.serve(agent, Millis(100));
     }
-    if (!agent) return fail(agent.error());
-    return use(**agent);
+    event("stopped");
+    return kDone;
+  }
+
+  // On: the file first, then the record, whoever can write it. Off: recorded first.
+  Status move_brake(const Config& config, bool on) {
+    if (on) CLAW_TRY(set_brake(deps_.disk, config.data_dir, true));
+    Status told = api::remote_brake(config.data_dir + "/agent.sock", on, o_.reason, deps_.clock);
+    if (told.ok() || told.error().code != Code::unavailable) return told;
+    CLAW_TRY_ASSIGN(const auto log, AuditLog::open(deps_.disk, deps_.random, config.data_dir + "/audit", "deployclaw/" + config.agent_id));
+    CLAW_TRY(log->append({{"type", "brake"}, {"ts", rfc3339(deps_.clock.now())}, {"on", on}, {"actor", escape(deps_.user)}, {"reason", escape(o_.reason)}}));
+    CLAW_TRY(log->checkpoint());
+    return on ? Status{} : set_brake(deps_.disk, config.data_dir, false);
   }
 
   int with_store(const std::function<int(Store&)>& use) {
@@ -438,14 +507,16 @@ class Session {
     return plan_hash(parsed);
   }
 
-  Result<Plan> plan_named(Agent& agent, const std::string& plan) const {
+  Result<Plan> plan_named(const std::string& plan) const {
     CLAW_TRY_ASSIGN(const bool file, deps_.disk.exists(plan));
     std::string text;
     if (file) {
       CLAW_TRY_ASSIGN(text, deps_.disk.read_all(plan, 256u << 20));
     } else {
-      CLAW_TRY_ASSIGN(const StoredPlan stored, agent.store().plan(plan));
-      text = stored.text;
+      CLAW_TRY_ASSIGN(const Config config, load());
+      CLAW_TRY_ASSIGN(const auto store, Store::open_read_only(config.data_dir, deps_.clock));
+      CLAW_TRY_ASSIGN(StoredPlan stored, store->plan(plan));
+      text = std::move(stored.text);
     }
     return plan_from_text(text, plan);
   }
@@ -618,6 +689,13 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
   CLI::App* serve = verb(&app, "serve", "the agent: watches all tenants and acts where it may", &Session::serve);
   serve->add_option("--interval", o.interval, "between two looks");
   serve->add_flag("--until-resolved", o.until_resolved, "end after the first execution");
+  CLI::App* brake = family("brake", "stop everything before the next call to a broker");
+  for (const auto& [name, wanted] : {std::pair<const char*, std::optional<bool>>{"on", true}, {"off", false}, {"status", std::nullopt}}) {
+    CLI::App* sub = brake->add_subcommand(name, wanted ? (*wanted ? "stop everything" : "go on") : "is it on?");
+    sub->fallthrough();
+    if (wanted) sub->add_option("--reason", o.reason, "for the audit log");
+    sub->callback([&, wanted] { Session session(deps, o); status = session.brake(wanted); });
+  }
   std::string shell, topic;
   CLI::App* completions = app.add_subcommand("completion", "for bash, zsh or fish");
   completions->add_option("shell", shell)->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));

@@ -196,6 +196,19 @@ class SqliteStore final : public Store {
     return *found;
   }
 
+  Result<std::vector<StoredPlan>> plans(std::size_t limit) override {
+    const std::lock_guard lock(mutex_);
+    Statement query(db_, "SELECT hash, state, approver, reason, at FROM plan ORDER BY at DESC, hash LIMIT ?");
+    query.integer(static_cast<std::int64_t>(limit));
+    std::vector<StoredPlan> found;
+    for (;;) {
+      CLAW_TRY_ASSIGN(const bool row, query.step());
+      if (!row) return found;
+      found.push_back({.hash = query.column_text(0), .text = {}, .state = query.column_text(1), .approver = query.column_text(2),
+                       .reason = query.column_text(3), .at = from_db(query.column_integer(4))});
+    }
+  }
+
   Status move_plan(const std::string& hash, const std::string& from, const std::string& to, const std::string& actor,
                    const std::string& reason) override {
     {

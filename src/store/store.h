@@ -66,6 +66,7 @@ class Store {
   virtual Status save_plan(const std::string& hash, const std::string& text) = 0;
   // A whole hash, with or without "sha256:", or a prefix of at least 8 digits that names one plan.
   virtual Result<StoredPlan> plan(const std::string& hash_or_prefix) = 0;
+  virtual Result<std::vector<StoredPlan>> plans(std::size_t limit) = 0;  // last moved first, without their texts
   // Compare and set: Code::conflict, naming the state it is in, when that is not `from`.
   virtual Status move_plan(const std::string& hash, const std::string& from, const std::string& to,
                            const std::string& actor, const std::string& reason) = 0;
