@@ -2,22 +2,32 @@
 
 #include <string>
 
-#include "content/inspect.h"
+#include "content/features.h"
 #include "content/strict_json.h"
 
 namespace claw::content {
 namespace {
 
 // A body as a Batch hands it over: readable bytes follow.
-std::optional<Defect> inspect(std::string body) {
-  const std::size_t size = body.size();
-  body.resize(size + Batch::kPadding);
-  const Field field{"", std::string_view(body).substr(0, size)};
-  Inspector inspector;
-  return inspector.inspect(std::span(&field, 1));
+class Body {
+ public:
+  explicit Body(std::string text) : size_(text.size()), bytes_(std::move(text)) { bytes_.resize(size_ + Batch::kPadding); }
+  Field field() const { return {"", std::string_view(bytes_).substr(0, size_)}; }
+
+ private:
+  std::size_t size_;
+  std::string bytes_;
+};
+
+std::optional<Defect> inspect(std::string text) {
+  const Body body(std::move(text));
+  const Field field = body.field();
+  FeatureReader reader;
+  reader.freeze();
+  return reader.read(std::span(&field, 1)).defect;
 }
 
-TEST(Inspector, blames_the_member_that_is_broken) {
+TEST(Defect, blames_the_member_that_is_broken) {
   for (const char* body : {
            R"({"v":1,"transaction_id": txn_1,"amount":5})", R"({"v":1,"transaction_id":"abc,"amount":5})", R"({"v":1,"transaction_id":"a"b"","amount":5})",
            R"({"v":1,"transaction_id":"a" "amount":5})", R"({"v":1,"transaction_id":"a)", "{\"v\":1,\"transaction_id\":\"a\nb\",\"amount\":5}",
@@ -31,45 +41,45 @@ TEST(Inspector, blames_the_member_that_is_broken) {
   }
 }
 
-TEST(Inspector, says_where_in_nested_places) {
+TEST(Defect, says_where_in_nested_places) {
   EXPECT_EQ(inspect(R"({"customer":{"address":{"zip": x}}})")->path, "customer.address.zip");
   EXPECT_EQ(inspect(R"({"items":[{"sku":"a"},{"sku":b}]})")->path, "items[].sku");
   EXPECT_EQ(inspect(R"({"metadata":"{\"id\": 5,}"})")->path, "metadata#json.id");
 }
 
-TEST(Inspector, a_key_is_a_key_whatever_characters_it_has) {
+TEST(Defect, a_key_is_a_key_whatever_characters_it_has) {
   EXPECT_EQ(inspect(R"({"a":1,"soap:id": x})")->path, "soap:id");
   EXPECT_EQ(inspect(R"({"a":1,"b{c}[d],e": x})")->path, "b{c}[d],e");
   EXPECT_EQ(inspect(R"({"a":1,"amount" 5})")->path, "amount");
   EXPECT_EQ(inspect(R"({"a":1,"tail","amount":5})")->path, "a");
 }
 
-TEST(Inspector, blames_the_container_that_is_cut_off) {
+TEST(Defect, blames_the_container_that_is_cut_off) {
   EXPECT_EQ(inspect(R"({"v":1,"transaction_id":{"id":"x")")->path, "transaction_id");
   EXPECT_EQ(inspect(R"({"v":1,"transaction_id":["x",)")->path, "transaction_id[]");
   EXPECT_EQ(inspect(R"({"v":1,"w":2)")->path, "");
 }
 
-TEST(Inspector, a_byte_order_mark_is_a_fact_of_its_own) {
+TEST(Defect, a_byte_order_mark_is_a_fact_of_its_own) {
   EXPECT_EQ(inspect("\xef\xbb\xbf{\"a\":1}")->kind, "json_bom");
   EXPECT_FALSE(inspect("\xef\xbb\xbfplain text"));
 }
 
-TEST(Inspector, a_nested_defect_brings_the_text_its_offset_refers_to) {
+TEST(Defect, a_nested_defect_brings_the_text_its_offset_refers_to) {
   const auto defect = inspect(R"({"metadata":"{\"id\": 5,}"})");
   ASSERT_TRUE(defect);
   EXPECT_EQ(defect->inner, R"({"id": 5,})");
   EXPECT_EQ(defect->inner[defect->offset], '}');
 }
 
-TEST(Inspector, leaves_valid_and_foreign_bodies_alone) {
+TEST(Defect, leaves_valid_and_foreign_bodies_alone) {
   for (const char* body : {"{}", "[]", R"({"a":[1,2.5e-3,null,true,"é\u00e9"]})", "plain text", "", "[draft] is not JSON? it begins so", R"({"note":"[draft] hello"})"}) {
     if (std::string_view(body).starts_with("[d")) continue;  // looks like JSON and is not: a defect, harmless without failures
     EXPECT_FALSE(inspect(body)) << body;
   }
 }
 
-TEST(Inspector, survives_depth_and_bad_bytes) {
+TEST(Defect, survives_depth_and_bad_bytes) {
   EXPECT_EQ(inspect(std::string(10'000, '['))->kind, "too_deep");
   EXPECT_EQ(inspect("{\"a\":\"\xff\"}")->kind, "invalid_utf8");
   EXPECT_EQ(inspect(R"({"a":NaN})")->kind, "json_nan");
