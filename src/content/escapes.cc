@@ -40,7 +40,35 @@ char simple_escape(char c) {
   }
 }
 
+// The code point that the \u at `at` - 1 begins, `at` moved behind it; U+FFFD for half a pair, kNoUnit for what is none.
+std::uint32_t code_point(std::string_view raw, std::size_t& at, bool& lone_surrogate) {
+  const std::uint32_t c = code_unit(raw, at + 1);
+  if (c == kNoUnit) return kNoUnit;
+  at += 5;
+  if (c < 0xd800 || c > 0xdfff) return c;
+  const std::uint32_t low = c <= 0xdbff && raw.substr(at).starts_with("\\u") ? code_unit(raw, at + 2) : kNoUnit;
+  if (low < 0xdc00 || low > 0xdfff) {
+    lone_surrogate = true;
+    return 0xfffd;
+  }
+  at += 6;
+  return 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+}
+
 }  // namespace
+
+Unescaped check_escapes(std::string_view raw) {
+  Unescaped result;
+  for (std::size_t at = raw.find('\\'); at != std::string_view::npos; at = raw.find('\\', at)) {
+    if (++at == raw.size()) return {.well_formed = false};
+    if (raw[at] != 'u') {
+      if (simple_escape(raw[at++]) == '\0') return {.well_formed = false};
+    } else if (code_point(raw, at, result.lone_surrogate) == kNoUnit) {
+      return {.well_formed = false};
+    }
+  }
+  return result;
+}
 
 Unescaped unescape(std::string_view raw, std::string& out) {
   Unescaped result;
@@ -57,16 +85,8 @@ Unescaped unescape(std::string_view raw, std::string& out) {
       out += c;
       continue;
     }
-    std::uint32_t c = code_unit(raw, at + 1);
+    const std::uint32_t c = code_point(raw, at, result.lone_surrogate);
     if (c == kNoUnit) return {.well_formed = false};
-    at += 5;
-    if (c >= 0xd800 && c <= 0xdfff) {
-      const std::uint32_t low = c <= 0xdbff && raw.substr(at).starts_with("\\u") ? code_unit(raw, at + 2) : kNoUnit;
-      const bool pair = low >= 0xdc00 && low <= 0xdfff;
-      if (pair) at += 6;
-      else result.lone_surrogate = true;
-      c = pair ? 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00) : 0xfffd;
-    }
     append_utf8(out, c);
   }
   return result;

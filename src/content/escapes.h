@@ -13,5 +13,7 @@ struct Unescaped {
 
 // `raw` as it stands between quotes, without control characters; `out` is overwritten.
 Unescaped unescape(std::string_view raw, std::string& out);
+// The same verdict without the text.
+Unescaped check_escapes(std::string_view raw);
 
 }  // namespace claw::content

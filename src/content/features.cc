@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <set>
+#include <unordered_set>
 
 #include "base/result.h"
 #include "content/escapes.h"
@@ -28,9 +28,6 @@ bool looks_like_json(std::string_view value) {
   const std::size_t first = value.find_first_not_of(" \t\r\n");
   return first != std::string_view::npos && (value[first] == '{' || value[first] == '[');
 }
-
-// Only text that opens an object (or an array of objects) inside a string is held to be JSON: "[draft] note" is not.
-bool embeds_json(std::string_view text) { return text.starts_with("{\"") || text == "{}" || text.starts_with("[{\""); }
 
 enum class Kind : unsigned char { text = 1, number = 2 };
 
@@ -184,10 +181,14 @@ class Walk {
     const TextClass is = classify_text(raw);
     Code code = is.code;
     if (is.escapes) {
-      const Unescaped done = unescape(raw, scratch_);
+      const Unescaped done = check_escapes(raw);
       if (!done.well_formed) return false;
-      if (done.lone_surrogate) code = static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(Format::lone_surrogate));
-      else if (embeds_json(scratch_)) code = reader_.embedded(slot, scratch_, nesting_);
+      if (done.lone_surrogate) {
+        code = static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(Format::lone_surrogate));
+      } else if (raw.starts_with("{\\\"") || raw.starts_with("[{\\\"")) {
+        unescape(raw, scratch_);
+        code = reader_.embedded(slot, scratch_, nesting_);
+      }
     }
     reader_.put(slot, code);
     if (!is.escapes) reader_.new_value(slot, raw, false);
@@ -257,9 +258,9 @@ void FeatureReader::learn_value(Slot slot, std::string_view text, bool number) {
 }
 
 // A value of the dictionary brings its code along: it is not looked at again.
-inline bool FeatureReader::known_value(Slot slot, std::string_view text, bool number) {
+bool FeatureReader::find_value(Slot slot, std::string_view text, bool number) {
   const int column = paths_[slot].column;
-  if (column < 0 || text.size() > kLongestValue) return false;
+  if (text.size() > kLongestValue) return false;
   const Column& known = columns_[static_cast<std::size_t>(column)];
   const Words words = words_of_value(text, number ? Kind::number : Kind::text);
   for (std::size_t at = hash(words) & 255; known.table[at] != 0; at = (at + 1) & 255) {
@@ -351,7 +352,11 @@ void FeatureReader::read_field(std::size_t index, const Field& field, Slot slot)
 Slot FeatureReader::field_slot(std::size_t index, std::string_view name) {
   if (index >= field_keys_.size()) field_keys_.resize(std::min<std::size_t>(index + 1, Paths::kMostSlots), Paths::kNone);
   std::uint32_t& guess = field_keys_[std::min(index, field_keys_.size() - 1)];
-  if (guess == Paths::kNone || paths_.name(paths_.key(guess).child) != name) guess = paths_.find_key(Paths::kRoot, name, Paths::Step::field);
+  if (guess == Paths::kNone || paths_.name(paths_.key(guess).child) != name) {
+    std::string padded(name);  // bytes behind a value may be read, those behind a name may not
+    padded.append(16, '\0');
+    guess = paths_.find_key(Paths::kRoot, std::string_view(padded).substr(0, name.size()), Paths::Step::field);
+  }
   return guess == Paths::kNone ? Paths::kElsewhere : paths_.key(guess).child;
 }
 
@@ -436,9 +441,14 @@ void FeatureReader::freeze() {
 // A code is usual at a path when a good part of its messages have it. How large a part: the largest that leaves few
 // different rows, so that rows stay few and as telling as possible.
 void FeatureReader::choose_usual() {
+  std::vector<std::uint32_t> seen(paths_.size());  // messages that have the path
+  for (const Learnt& one : learnt_)
+    for (std::size_t i = 0; i < one.all.size(); ++i) seen[one.all[i].slot] += i == 0 || one.all[i].slot != one.all[i - 1].slot;
+  seen[Paths::kRoot] = static_cast<std::uint32_t>(learnt_.size());
+  // A child that most of its objects lack is not missed.
   std::vector<std::vector<Slot>> children(paths_.size());
   for (Slot s = 2; s < paths_.size(); ++s)
-    if (paths_[s].step == Paths::Step::member || paths_[s].step == Paths::Step::field) children[paths_[s].parent].push_back(s);
+    if ((paths_[s].step == Paths::Step::member || paths_[s].step == Paths::Step::field) && seen[s] * 10 >= seen[paths_[s].parent]) children[paths_[s].parent].push_back(s);
   std::vector<std::array<std::uint32_t, 256>> counts(paths_.size());
   std::vector<std::uint32_t> messages(paths_.size());  // in which the path or its absence was seen
   std::vector<bool> present(paths_.size());
@@ -466,11 +476,12 @@ void FeatureReader::choose_usual() {
     for (Slot s = 0; s < paths_.size(); ++s)
       for (std::size_t code = 0; code < 256; ++code)
         if (counts[s][code] >= 2 && share(s, code) >= least) paths_[s].make_usual(static_cast<Code>(code));
-    std::set<std::vector<Deviation>> rows;
+    std::unordered_set<std::uint64_t> rows;
     for (const Learnt& one : learnt_) {
-      std::vector<Deviation> row;
-      std::copy_if(one.all.begin(), one.all.end(), std::back_inserter(row), [&](const Deviation& d) { return !paths_[d.slot].is_usual(d.code); });
-      rows.insert(std::move(row));
+      std::uint64_t row = 0;
+      for (const Deviation& d : one.all)
+        if (!paths_[d.slot].is_usual(d.code)) row = (row ^ (std::uint64_t{d.slot} << 8 | d.code)) * 0xd6e8feb86659fd93ull, row ^= row >> 32;
+      rows.insert(row);
     }
     if (rows.size() <= std::max<std::size_t>(64, learnt_.size() / 12)) break;
   }
@@ -486,7 +497,7 @@ void FeatureReader::choose_usual() {
     if (paths_[s].step == Paths::Step::field && counts[s][code::kObject] + counts[s][code::kArray] > 0) json_fields.push_back(s);
     const Slot parent = paths_[s].parent;
     const bool child = paths_[s].step == Paths::Step::member || paths_[s].step == Paths::Step::field;
-    if (!child || messages[s] < 20 || paths_[s].is_usual(code::kAbsent) || share(s, code::kAbsent) > 0.9) continue;
+    if (!child || messages[s] < 20 || paths_[s].is_usual(code::kAbsent) || seen[s] * 10 < seen[parent]) continue;
     paths_[s].tells_absence = true;
     ++paths_[parent].watched;
     watched_[parent].push_back(s);

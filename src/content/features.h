@@ -121,7 +121,8 @@ class FeatureReader {
   };
 
   void put(Slot slot, Code code);
-  bool known_value(Slot slot, std::string_view text, bool number);
+  bool known_value(Slot slot, std::string_view text, bool number) { return paths_[slot].column >= 0 && find_value(slot, text, number); }
+  bool find_value(Slot slot, std::string_view text, bool number);
   void new_value(Slot slot, std::string_view text, bool number);
   void learn_value(Slot slot, std::string_view text, bool number);
   static std::uint64_t hash(const Words& words);

@@ -28,6 +28,8 @@ constexpr std::array<std::uint16_t, 256> make_sets() {
 }
 constexpr std::array<std::uint16_t, 256> kSets = make_sets();
 
+constexpr std::size_t kLookedAt = 64;  // bytes that decide the format of a longer text; escapes are looked for everywhere
+
 std::uint16_t set_of(char c) { return kSets[static_cast<unsigned char>(c)]; }
 bool digits_at(std::string_view s, std::size_t from, std::size_t count) {
   for (std::size_t i = from; i < from + count; ++i)
@@ -136,7 +138,8 @@ std::size_t digits_in_front(std::string_view s, std::size_t from) {
 TextClass classify_text(std::string_view raw) {
   if (raw.empty()) return {code::kFirstText, false};
   unsigned sets = 0;
-  for (const char c : raw) sets |= set_of(c);
+  for (const char c : raw.substr(0, kLookedAt)) sets |= set_of(c);
+  if (raw.size() > kLookedAt && raw.find('\\', kLookedAt) != std::string_view::npos) sets |= kBackslash;
   const Format format = text_format(raw, static_cast<std::uint16_t>(sets));
   return {static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(format) + band(raw.size())), (sets & kBackslash) != 0};
 }

@@ -102,9 +102,12 @@ std::uint32_t Examiner::row_of(const content::Features& features, std::uint64_t 
   if (!features.defect && features.deviations.empty()) return 0;
   const std::uint32_t defect = features.defect ? defect_of(*features.defect, number, fields) : UINT32_MAX;
   const std::uint64_t hash = hash_of(features, defect);
-  const auto [from, to] = by_hash_.equal_range(hash);
-  for (auto it = from; it != to; ++it)
-    if (const Row& row = rows_[it->second]; row.defect == defect && (features.defect || row.deviations == features.deviations)) return it->second;
+  std::size_t at = hash & (by_hash_.size() - 1);
+  for (; by_hash_[at].second != 0; at = (at + 1) & (by_hash_.size() - 1)) {
+    if (by_hash_[at].first != hash) continue;
+    const Row& row = rows_[by_hash_[at].second];
+    if (row.defect == defect && (features.defect || row.deviations == features.deviations)) return by_hash_[at].second;
+  }
   if (rows_.size() >= kMostRows) {
     overflowed_ = true;
     return 0;
@@ -113,8 +116,20 @@ std::uint32_t Examiner::row_of(const content::Features& features, std::uint64_t 
   if (!features.defect) row.deviations = features.deviations;
   for (const content::Deviation& d : row.deviations) row.odd = row.odd || reader_.is_rare(d.slot, d.code);
   rows_.push_back(std::move(row));
-  by_hash_.emplace(hash, static_cast<std::uint32_t>(rows_.size() - 1));
+  by_hash_[at] = {hash, static_cast<std::uint32_t>(rows_.size() - 1)};
+  if (rows_.size() * 2 > by_hash_.size()) grow_table();
   return static_cast<std::uint32_t>(rows_.size() - 1);
+}
+
+void Examiner::grow_table() {
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> old(by_hash_.size() * 2);
+  old.swap(by_hash_);
+  for (const auto& entry : old) {
+    if (entry.second == 0) continue;
+    std::size_t at = entry.first & (by_hash_.size() - 1);
+    while (by_hash_[at].second != 0) at = (at + 1) & (by_hash_.size() - 1);
+    by_hash_[at] = entry;
+  }
 }
 
 std::uint32_t Examiner::defect_of(const content::Defect& defect, std::uint64_t number, std::span<const Field> fields) {

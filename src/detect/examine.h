@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "content/features.h"
@@ -69,7 +68,7 @@ struct DefectSeen {
 // One a thread and queue; copies of one frozen reader.
 class Examiner {
  public:
-  Examiner(const content::FeatureReader& frozen, std::uint32_t queue) : reader_(frozen), queue_(queue), rows_(1) {}
+  Examiner(const content::FeatureReader& frozen, std::uint32_t queue) : reader_(frozen), queue_(queue), rows_(1), by_hash_(256) {}
 
   // `number`: which page of the queue this is, from 0. Pages may come in any order and to any examiner.
   void examine(const Batch& page, std::uint64_t number);
@@ -83,12 +82,13 @@ class Examiner {
 
   std::uint32_t row_of(const content::Features& features, std::uint64_t number, std::span<const Field> fields);
   std::uint32_t defect_of(const content::Defect& defect, std::uint64_t number, std::span<const Field> fields);
+  void grow_table();
   bool is_odd(std::uint32_t row, const content::Values& values) const;
 
   content::FeatureReader reader_;
   std::uint32_t queue_;
   std::vector<Row> rows_;                                    // 0: nothing unusual
-  std::unordered_multimap<std::uint64_t, std::uint32_t> by_hash_;
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> by_hash_;  // open addressing: hash, row (0: free)
   std::map<DefectName, std::uint32_t> defects_;
   std::vector<DefectSeen> defects_seen_;
   std::vector<Chunk> chunks_;
