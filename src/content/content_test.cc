@@ -85,6 +85,83 @@ TEST(Defect, survives_depth_and_bad_bytes) {
   EXPECT_EQ(inspect(R"({"a":NaN})")->kind, "json_nan");
 }
 
+// Two ways to decide, one by structure with SIMD, one byte by byte: they must agree on any bytes.
+TEST(FeatureReader, agrees_with_the_strict_walk_on_damaged_bodies) {
+  const std::vector<std::string> bodies = {
+      R"({"a":[1,-2.5e+3,{"b":"\u00e9\n"}],"c":null,"d":true,"meta":"{\"id\": 5}","":"","long":"0123456789012345678901234567890123456789012345678901234567890123456789"})",
+      R"( [ {"k" : "v\\" , "k":0 } , [ ] , { } , "\ud83d\ude00" , 1e5 , false ] )", R"({"type":"sale","id":"ord_1","amount":12.5,"country":"DE"})"};
+  const std::string alphabet = "\"\\{}[]:,0123456789eE+-.tfnux \n\t\x01\x80\xc3\xa9";
+  FeatureReader reader;
+  for (int i = 0; i < 100; ++i)
+    for (const std::string& text : bodies) {
+      const Body body(text);
+      const Field field = body.field();
+      reader.learn(std::span(&field, 1), true);
+    }
+  reader.freeze();
+  std::uint64_t state = 12345;
+  const auto below = [&](std::size_t n) { return (state = state * 6364136223846793005ull + 1442695040888963407ull, static_cast<std::size_t>(state >> 33) % n); };
+  std::size_t broken = 0;
+  for (int i = 0; i < 60'000; ++i) {
+    std::string text = bodies[below(bodies.size())];
+    for (std::size_t damage = 1 + below(3); damage-- > 0 && !text.empty();) {
+      const std::size_t at = below(text.size());
+      if (below(3) == 0) text.erase(at, 1 + below(4));
+      else if (below(2) == 0) text.insert(at, 1, alphabet[below(alphabet.size())]);
+      else text[at] = alphabet[below(alphabet.size())];
+    }
+    if (text.find_first_not_of(" \t\r\n") == text.npos || (text[text.find_first_not_of(" \t\r\n")] != '{' && text[text.find_first_not_of(" \t\r\n")] != '[')) continue;
+    const bool valid = walk_json(text).kind.empty();
+    const Body body(text);
+    const Field field = body.field();
+    const Features& seen = reader.read(std::span(&field, 1));
+    const bool outer_defect = seen.defect && seen.defect->inner.empty();
+    ASSERT_EQ(valid, !outer_defect) << text;
+    // A body that the structure refused and the walk took would be silent: its features would be those of an empty one.
+    ASSERT_TRUE(!valid || reader.understood()) << text;
+    broken += !valid;
+  }
+  EXPECT_GT(broken, 20'000u);
+}
+
+TEST(FeatureReader, tells_what_is_unusual_and_nothing_else) {
+  FeatureReader reader;
+  const std::vector<std::string> usual = {R"({"type":"sale","amount":12.5})", R"({"type":"refund","amount":7.25})"};
+  for (int i = 0; i < 50; ++i)
+    for (const std::string& text : usual) {
+      const Body body(text);
+      const Field field = body.field();
+      reader.learn(std::span(&field, 1), true);
+    }
+  reader.freeze();
+  const auto read = [&](const std::string& text) {
+    const Body body(text);
+    const Field field = body.field();
+    std::string out;
+    for (const Deviation& d : reader.read(std::span(&field, 1)).deviations) out += reader.path(d.slot) + "=" + words_of(d.code) + ";";
+    return out;
+  };
+  EXPECT_EQ(read(usual[0]), "");
+  EXPECT_EQ(read(R"({"amount":1.5,"type":"sale"})"), "");
+  EXPECT_EQ(read(R"({"type":"sale","amount":null})"), "amount=null;");
+  EXPECT_EQ(read(R"({"type":"sale"})"), "amount=missing;");
+  EXPECT_EQ(read(R"({"type":"sale","amount":1.5,"amount":2.5})"), "amount=a key that comes twice;");
+  EXPECT_EQ(read(R"({"ty\u0070e":"sale","amount":1.5})"), "");
+  EXPECT_EQ(read(R"({"type":"sale","amount":1e400})"), "amount=a number beyond double precision;");
+  EXPECT_EQ(read(R"({"type":"\ud800","amount":1.5})"), "type=a lone surrogate;");
+  EXPECT_EQ(read(R"({"type":"sale","amount":123456789012345678901234567890})"), "amount=an integer beyond 64 bits;");
+}
+
+TEST(FeatureReader, is_bounded_on_wide_and_deep_bodies) {
+  std::string wide = "{";
+  for (int i = 0; i < 20'000; ++i) wide += "\"k" + std::to_string(i) + "\":[" + std::to_string(i) + ",null],";
+  wide.back() = '}';
+  EXPECT_FALSE(inspect(wide));
+  EXPECT_FALSE(inspect(std::string(64, '[') + std::string(64, ']')));
+  EXPECT_EQ(inspect(std::string(65, '[') + std::string(65, ']'))->kind, "too_deep");
+  EXPECT_FALSE(inspect("{\"a\":\"" + std::string(17u << 20, 'x') + "\"}"));
+}
+
 TEST(Walker, refuses_every_proper_prefix_and_accepts_the_whole) {
   const std::string body = R"({"a":[1,-2.5e+3,{"b":"\u00e9\n"}],"c":null,"d":true})";
   EXPECT_TRUE(walk_json(body).kind.empty());

@@ -343,7 +343,10 @@ void FeatureReader::read_field(std::size_t index, const Field& field, Slot slot)
   for (std::size_t c = 0; c < columns_.size(); ++c)
     if (columns_[c].field == slot) features_.values[c] = 0;
   JsonError error = walk_json(field.value);
-  if (error.kind.empty()) return;  // larger than is taken apart
+  if (error.kind.empty()) {
+    understood_ = false;
+    return;
+  }
   const std::string prefix = path(slot);
   features_.defect = {.kind = std::move(error.kind), .path = prefix + error.path,
                       .what = std::move(error.what), .offset = error.offset, .field = index};
@@ -364,6 +367,7 @@ const Features& FeatureReader::read(std::span<const Field> fields) {
   features_.deviations.clear();
   features_.values = {};
   features_.defect.reset();
+  understood_ = true;
   const std::uint64_t stamp = ++stamp_;
   std::uint32_t seen = 0;
   for (std::size_t i = 0; i < fields.size(); ++i) {

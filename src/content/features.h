@@ -74,6 +74,8 @@ class FeatureReader {
 
   // Valid until the next call.
   const Features& read(std::span<const Field> fields);
+  // False when a field of the last message was sound JSON that was not taken apart: it is larger than kLargestBody.
+  bool understood() const { return understood_; }
 
   // "customer.address.zip", "items[].sku", "metadata#json.id"; a field's name and a colon in front unless it is the only
   // field with JSON.
@@ -141,6 +143,7 @@ class FeatureReader {
   std::vector<std::uint32_t> field_keys_;   // by index of the field last time
   std::uint64_t stamp_ = 0;
   bool frozen_ = false;
+  bool understood_ = true;
   std::size_t learnt_slots_ = 0;
   Slot only_json_ = Paths::kNone;           // the one field that holds JSON
   std::vector<Column> columns_;
