@@ -108,12 +108,13 @@ std::uint32_t Examiner::row_of(const content::Features& features, std::uint64_t 
     const Row& row = rows_[by_hash_[at].second];
     if (row.defect == defect && (features.defect || row.deviations == features.deviations)) return by_hash_[at].second;
   }
-  if (rows_.size() >= kMostRows) {
+  if (rows_.size() >= kMostRows || deviations_ + features.deviations.size() > kMostDeviations) {
     overflowed_ = true;
     return 0;
   }
   Row row{.defect = defect, .odd = features.defect.has_value()};
   if (!features.defect) row.deviations = features.deviations;
+  deviations_ += row.deviations.size();
   for (const content::Deviation& d : row.deviations) row.odd = row.odd || reader_.is_rare(d.slot, d.code);
   rows_.push_back(std::move(row));
   by_hash_[at] = {hash, static_cast<std::uint32_t>(rows_.size() - 1)};

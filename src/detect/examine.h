@@ -15,7 +15,8 @@
 namespace claw::detect {
 
 inline constexpr std::size_t kMostDefects = 1'000;     // different ones of a queue
-inline constexpr std::size_t kMostRows = 1u << 20;     // different rows of a queue
+inline constexpr std::size_t kMostRows = 1u << 17;     // different rows of an examiner
+inline constexpr std::size_t kMostDeviations = 1u << 19;  // in all its rows; beyond either bound nothing is acted on
 inline constexpr std::size_t kMostKeptBytes = 16u << 20;
 
 // How often a message was delivered and is still here, in steps; 0: not known to have failed.
@@ -94,6 +95,7 @@ class Examiner {
   std::vector<Chunk> chunks_;
   std::map<std::pair<std::uint64_t, MessageKey>, SeenContent> kept_;  // (page, key)
   std::size_t kept_bytes_ = 0;
+  std::size_t deviations_ = 0;  // in rows_
   std::uint64_t bytes_ = 0;
   bool overflowed_ = false;
 };
