@@ -371,7 +371,8 @@ class LocalAgent final : public Agent {
       }
       first = last;
     }
-    Observation seen = detect::conclude(tally, tenant, queues, {.id_text = message_id});
+    const Tenant* owner = config_.tenant(tenant);
+    Observation seen = detect::conclude(tally, tenant, queues, {.id_text = message_id, .critical = owner != nullptr && owner->tier == Tier::critical});
     seen.kept = tally.take_kept(queues);
     CLAW_TRY(remember(seen));
     return seen;

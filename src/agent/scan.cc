@@ -1,7 +1,10 @@
 #include "agent/scan.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -9,16 +12,25 @@ namespace claw {
 namespace {
 
 constexpr std::size_t kPagesInFlight = 4;
+constexpr unsigned kMostExaminers = 4;
 constexpr Millis kPageTimeout{30'000};
 
-// Pages go from the reader to the examiner and come back empty, so that buffers are reused.
+// Who learnt what is usual in a page's queue, and which page of it this is.
+struct Page {
+  Batch batch;
+  std::uint32_t queue = 0;
+  std::uint64_t number = 0;
+  std::shared_ptr<const content::FeatureReader> learnt;
+};
+
+// Pages go from the reader to the examiners and come back empty, so that buffers are reused.
 class Conveyor {
  public:
   // Blocks while too many pages wait: the reader is held back, memory is not.
-  void put(Batch page, std::uint32_t queue) {
+  void put(Page page) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return waiting_.size() < kPagesInFlight; });
-    waiting_.emplace_back(std::move(page), queue);
+    waiting_.push_back(std::move(page));
     changed_.notify_all();
   }
   void close() {
@@ -27,7 +39,7 @@ class Conveyor {
     changed_.notify_all();
   }
   // False when closed and empty.
-  bool take(std::pair<Batch, std::uint32_t>& page) {
+  bool take(Page& page) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return closed_ || !waiting_.empty(); });
     if (waiting_.empty()) return false;
@@ -51,9 +63,36 @@ class Conveyor {
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::pair<Batch, std::uint32_t>> waiting_;
+  std::deque<Page> waiting_;
   std::vector<Batch> free_;
   bool closed_ = false;
+};
+
+// One queue's pages on their way: the first ones wait until what is usual has been learnt from them.
+class QueuePages {
+ public:
+  QueuePages(std::uint32_t queue, Conveyor& conveyor) : queue_(queue), conveyor_(conveyor) {}
+
+  void add(Batch batch) {
+    if (learnt_ == nullptr) learner_.learn(batch);
+    held_.push_back(std::move(batch));
+    if (learnt_ != nullptr || !learner_.wants_more()) send();
+  }
+  void end() { send(); }
+
+ private:
+  void send() {
+    if (learnt_ == nullptr) learnt_ = std::make_shared<const content::FeatureReader>(learner_.freeze());
+    for (Batch& batch : held_) conveyor_.put({std::move(batch), queue_, number_++, learnt_});
+    held_.clear();
+  }
+
+  std::uint32_t queue_;
+  Conveyor& conveyor_;
+  detect::Learner learner_;
+  std::shared_ptr<const content::FeatureReader> learnt_;
+  std::vector<Batch> held_;
+  std::uint64_t number_ = 0;
 };
 
 Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, Conveyor& conveyor, Clock& clock,
@@ -63,15 +102,17 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
   for (std::size_t q = 0; q < queues.size(); ++q) {
     if (queues[q].entries == 0) continue;
     CLAW_TRY_ASSIGN(const auto window, broker.look(queues[q], Deadline::in(clock, kPageTimeout)));
+    QueuePages pages(first_index + static_cast<std::uint32_t>(q), conveyor);
     for (;;) {
       if (progress.brake_on()) return make_error(Code::refused, "scan", "the brake is on");
       Batch page = conveyor.blank();
       CLAW_TRY_ASSIGN(const bool more, window->next(page, Deadline::in(clock, kPageTimeout)));
       if (!more) break;
       done += page.entries().size();
-      conveyor.put(std::move(page), first_index + static_cast<std::uint32_t>(q));
+      pages.add(std::move(page));
       progress.advance(done, total);
     }
+    pages.end();
   }
   return {};
 }
@@ -81,16 +122,22 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
 Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, detect::Tally& tally, Clock& clock,
                    const ScanProgress& progress) {
   Conveyor conveyor;
-  std::jthread examiner([&] {
-    content::Inspector inspector;
-    for (std::pair<Batch, std::uint32_t> page; conveyor.take(page);) {
-      tally.add(detect::examine(page.first, page.second, inspector));
-      conveyor.give_back(std::move(page.first));
+  std::mutex tally_mutex;
+  const auto work = [&] {
+    std::map<std::uint32_t, detect::Examiner> mine;  // by queue
+    for (Page page; conveyor.take(page);) {
+      mine.try_emplace(page.queue, *page.learnt, page.queue).first->second.examine(page.batch, page.number);
+      conveyor.give_back(std::move(page.batch));
     }
-  });
+    const std::lock_guard lock(tally_mutex);
+    for (auto& [queue, examiner] : mine) tally.add(std::move(examiner));
+  };
+  std::vector<std::jthread> examiners;
+  // The reader mostly waits for the server: as many examiners as cores, within reason.
+  for (unsigned i = 0; i < std::clamp(std::thread::hardware_concurrency(), 1u, kMostExaminers); ++i) examiners.emplace_back(work);
   Status read = read_pages(broker, queues, first_index, conveyor, clock, progress);
   conveyor.close();
-  examiner.join();
+  examiners.clear();
   return read;
 }
 

@@ -97,6 +97,7 @@ std::string show(const Health& health, Style style) {
 std::string show(const Observation& seen, Style style) {
   std::string out = fmt::format("Looked at {} messages in {} queues. Nothing was removed.\n", grouped(seen.messages_seen), seen.queues.size());
   if (!seen.outage.empty()) out += paint(style, "33", seen.outage) + "\n";
+  for (const std::string& note : seen.notes) out += escape(note) + "\n";
   if (seen.findings.empty()) return out + "No message with a defect was found.\n";
   std::vector<std::vector<std::string>> rows = {{"FINDING", "MESSAGES", "CONFIDENCE", "AT LEAST", "SIGNATURE"}};
   for (const Finding& f : seen.findings)
@@ -192,7 +193,8 @@ std::string health_json(const Health& health) {
 }
 
 std::string scan_json(const Observation& seen, const std::string& queue, bool ids) {
-  json findings = json::array();
+  json findings = json::array(), notes = json::array();
+  for (const std::string& note : seen.notes) notes.push_back(escape(note));
   std::uint64_t total = 0;
   for (std::size_t i = 0; i < seen.findings.size(); ++i) {
     const Finding& f = seen.findings[i];
@@ -210,7 +212,7 @@ std::string scan_json(const Observation& seen, const std::string& queue, bool id
     }
     findings.push_back(std::move(one));
   }
-  return json{{"queue", escape(queue)}, {"messages_seen", seen.messages_seen}, {"findings", findings}, {"poison_total", total}, {"outage", escape(seen.outage)}}.dump(1);
+  return json{{"queue", escape(queue)}, {"messages_seen", seen.messages_seen}, {"findings", findings}, {"poison_total", total}, {"outage", escape(seen.outage)}, {"notes", notes}}.dump(1);
 }
 
 std::string rollback_json(const RollbackReport& report) {

@@ -2,22 +2,32 @@
 
 #include <string>
 
-#include "content/inspect.h"
+#include "content/features.h"
 #include "content/strict_json.h"
 
 namespace claw::content {
 namespace {
 
 // A body as a Batch hands it over: readable bytes follow.
-std::optional<Defect> inspect(std::string body) {
-  const std::size_t size = body.size();
-  body.resize(size + Batch::kPadding);
-  const Field field{"", std::string_view(body).substr(0, size)};
-  Inspector inspector;
-  return inspector.inspect(std::span(&field, 1));
+class Body {
+ public:
+  explicit Body(std::string text) : size_(text.size()), bytes_(std::move(text)) { bytes_.resize(size_ + Batch::kPadding); }
+  Field field() const { return {"", std::string_view(bytes_).substr(0, size_)}; }
+
+ private:
+  std::size_t size_;
+  std::string bytes_;
+};
+
+std::optional<Defect> inspect(std::string text) {
+  const Body body(std::move(text));
+  const Field field = body.field();
+  FeatureReader reader;
+  reader.freeze();
+  return reader.read(std::span(&field, 1)).defect;
 }
 
-TEST(Inspector, blames_the_member_that_is_broken) {
+TEST(Defect, blames_the_member_that_is_broken) {
   for (const char* body : {
            R"({"v":1,"transaction_id": txn_1,"amount":5})", R"({"v":1,"transaction_id":"abc,"amount":5})", R"({"v":1,"transaction_id":"a"b"","amount":5})",
            R"({"v":1,"transaction_id":"a" "amount":5})", R"({"v":1,"transaction_id":"a)", "{\"v\":1,\"transaction_id\":\"a\nb\",\"amount\":5}",
@@ -31,48 +41,125 @@ TEST(Inspector, blames_the_member_that_is_broken) {
   }
 }
 
-TEST(Inspector, says_where_in_nested_places) {
+TEST(Defect, says_where_in_nested_places) {
   EXPECT_EQ(inspect(R"({"customer":{"address":{"zip": x}}})")->path, "customer.address.zip");
   EXPECT_EQ(inspect(R"({"items":[{"sku":"a"},{"sku":b}]})")->path, "items[].sku");
   EXPECT_EQ(inspect(R"({"metadata":"{\"id\": 5,}"})")->path, "metadata#json.id");
 }
 
-TEST(Inspector, a_key_is_a_key_whatever_characters_it_has) {
+TEST(Defect, a_key_is_a_key_whatever_characters_it_has) {
   EXPECT_EQ(inspect(R"({"a":1,"soap:id": x})")->path, "soap:id");
   EXPECT_EQ(inspect(R"({"a":1,"b{c}[d],e": x})")->path, "b{c}[d],e");
   EXPECT_EQ(inspect(R"({"a":1,"amount" 5})")->path, "amount");
   EXPECT_EQ(inspect(R"({"a":1,"tail","amount":5})")->path, "a");
 }
 
-TEST(Inspector, blames_the_container_that_is_cut_off) {
+TEST(Defect, blames_the_container_that_is_cut_off) {
   EXPECT_EQ(inspect(R"({"v":1,"transaction_id":{"id":"x")")->path, "transaction_id");
   EXPECT_EQ(inspect(R"({"v":1,"transaction_id":["x",)")->path, "transaction_id[]");
   EXPECT_EQ(inspect(R"({"v":1,"w":2)")->path, "");
 }
 
-TEST(Inspector, a_byte_order_mark_is_a_fact_of_its_own) {
+TEST(Defect, a_byte_order_mark_is_a_fact_of_its_own) {
   EXPECT_EQ(inspect("\xef\xbb\xbf{\"a\":1}")->kind, "json_bom");
   EXPECT_FALSE(inspect("\xef\xbb\xbfplain text"));
 }
 
-TEST(Inspector, a_nested_defect_brings_the_text_its_offset_refers_to) {
+TEST(Defect, a_nested_defect_brings_the_text_its_offset_refers_to) {
   const auto defect = inspect(R"({"metadata":"{\"id\": 5,}"})");
   ASSERT_TRUE(defect);
   EXPECT_EQ(defect->inner, R"({"id": 5,})");
   EXPECT_EQ(defect->inner[defect->offset], '}');
 }
 
-TEST(Inspector, leaves_valid_and_foreign_bodies_alone) {
+TEST(Defect, leaves_valid_and_foreign_bodies_alone) {
   for (const char* body : {"{}", "[]", R"({"a":[1,2.5e-3,null,true,"é\u00e9"]})", "plain text", "", "[draft] is not JSON? it begins so", R"({"note":"[draft] hello"})"}) {
     if (std::string_view(body).starts_with("[d")) continue;  // looks like JSON and is not: a defect, harmless without failures
     EXPECT_FALSE(inspect(body)) << body;
   }
 }
 
-TEST(Inspector, survives_depth_and_bad_bytes) {
+TEST(Defect, survives_depth_and_bad_bytes) {
   EXPECT_EQ(inspect(std::string(10'000, '['))->kind, "too_deep");
   EXPECT_EQ(inspect("{\"a\":\"\xff\"}")->kind, "invalid_utf8");
   EXPECT_EQ(inspect(R"({"a":NaN})")->kind, "json_nan");
+}
+
+// Two ways to decide, one by structure with SIMD, one byte by byte: they must agree on any bytes.
+TEST(FeatureReader, agrees_with_the_strict_walk_on_damaged_bodies) {
+  const std::vector<std::string> bodies = {
+      R"({"a":[1,-2.5e+3,{"b":"\u00e9\n"}],"c":null,"d":true,"meta":"{\"id\": 5}","":"","long":"0123456789012345678901234567890123456789012345678901234567890123456789"})",
+      R"( [ {"k" : "v\\" , "k":0 } , [ ] , { } , "\ud83d\ude00" , 1e5 , false ] )", R"({"type":"sale","id":"ord_1","amount":12.5,"country":"DE"})"};
+  const std::string alphabet = "\"\\{}[]:,0123456789eE+-.tfnux \n\t\x01\x80\xc3\xa9";
+  FeatureReader reader;
+  for (int i = 0; i < 100; ++i)
+    for (const std::string& text : bodies) {
+      const Body body(text);
+      const Field field = body.field();
+      reader.learn(std::span(&field, 1), true);
+    }
+  reader.freeze();
+  std::uint64_t state = 12345;
+  const auto below = [&](std::size_t n) { return (state = state * 6364136223846793005ull + 1442695040888963407ull, static_cast<std::size_t>(state >> 33) % n); };
+  std::size_t broken = 0;
+  for (int i = 0; i < 60'000; ++i) {
+    std::string text = bodies[below(bodies.size())];
+    for (std::size_t damage = 1 + below(3); damage-- > 0 && !text.empty();) {
+      const std::size_t at = below(text.size());
+      if (below(3) == 0) text.erase(at, 1 + below(4));
+      else if (below(2) == 0) text.insert(at, 1, alphabet[below(alphabet.size())]);
+      else text[at] = alphabet[below(alphabet.size())];
+    }
+    if (text.find_first_not_of(" \t\r\n") == text.npos || (text[text.find_first_not_of(" \t\r\n")] != '{' && text[text.find_first_not_of(" \t\r\n")] != '[')) continue;
+    const bool valid = walk_json(text).kind.empty();
+    const Body body(text);
+    const Field field = body.field();
+    const Features& seen = reader.read(std::span(&field, 1));
+    const bool outer_defect = seen.defect && seen.defect->inner.empty();
+    ASSERT_EQ(valid, !outer_defect) << text;
+    // A body that the structure refused and the walk took would be silent: its features would be those of an empty one.
+    ASSERT_TRUE(!valid || reader.understood()) << text;
+    broken += !valid;
+  }
+  EXPECT_GT(broken, 20'000u);
+}
+
+TEST(FeatureReader, tells_what_is_unusual_and_nothing_else) {
+  FeatureReader reader;
+  const std::vector<std::string> usual = {R"({"type":"sale","amount":12.5})", R"({"type":"refund","amount":7.25})"};
+  for (int i = 0; i < 50; ++i)
+    for (const std::string& text : usual) {
+      const Body body(text);
+      const Field field = body.field();
+      reader.learn(std::span(&field, 1), true);
+    }
+  reader.freeze();
+  const auto read = [&](const std::string& text) {
+    const Body body(text);
+    const Field field = body.field();
+    std::string out;
+    for (const Deviation& d : reader.read(std::span(&field, 1)).deviations) out += reader.path(d.slot) + "=" + words_of(d.code) + ";";
+    return out;
+  };
+  EXPECT_EQ(read(usual[0]), "");
+  EXPECT_EQ(read(R"({"amount":1.5,"type":"sale"})"), "");
+  EXPECT_EQ(read(R"({"type":"sale","amount":null})"), "amount=null;");
+  EXPECT_EQ(read(R"({"type":"sale"})"), "amount=missing;");
+  EXPECT_EQ(read(R"({"type":"sale","amount":1.5,"amount":2.5})"), "amount=a key that comes twice;");
+  EXPECT_EQ(read(R"({"ty\u0070e":"sale","amount":1.5})"), "");
+  EXPECT_EQ(read(R"({"type":"sale","amount":1e400})"), "amount=a number beyond double precision;");
+  EXPECT_EQ(read(R"({"type":"\ud800","amount":1.5})"), "type=a lone surrogate;");
+  EXPECT_EQ(read(R"({"type":"sale","amount":123456789012345678901234567890})"), "amount=an integer beyond 64 bits;");
+}
+
+TEST(FeatureReader, is_bounded_on_wide_and_deep_bodies) {
+  std::string wide = "{";
+  for (int i = 0; i < 20'000; ++i) wide += "\"k" + std::to_string(i) + "\":[" + std::to_string(i) + ",null],";
+  wide.back() = '}';
+  EXPECT_FALSE(inspect(wide));
+  EXPECT_FALSE(inspect(std::string(64, '[') + std::string(64, ']')));
+  EXPECT_EQ(inspect(std::string(65, '[') + std::string(65, ']'))->kind, "too_deep");
+  EXPECT_FALSE(inspect("{\"a\":\"" + std::string(17u << 20, 'x') + "\"}"));
 }
 
 TEST(Walker, refuses_every_proper_prefix_and_accepts_the_whole) {

@@ -141,7 +141,11 @@ class Walker {
   }
   static bool is_word(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80; }
 
+  // What begins like a number and goes on otherwise is a word that somebody forgot to quote.
   bool number() {
+    const std::size_t end = text_.find_first_of(" \t\r\n,:{}[]\"", at_);
+    const std::string_view token = text_.substr(at_, end == std::string_view::npos ? end : end - at_);
+    if (token.size() > 1 && token.find_first_not_of("0123456789+-.eE") != std::string_view::npos && token != "-Infinity") return malformed("bare word");
     if (peek() == '-') ++at_;
     if (text_.substr(at_).starts_with("Infinity")) return fail("json_nan", "-Infinity literal");
     if (!is_digit(peek())) return malformed("bad number");

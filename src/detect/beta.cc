@@ -48,4 +48,24 @@ double beta_quantile(double q, double a, double b) {
   return (low + high) / 2;
 }
 
+namespace {
+
+constexpr double kZ = 2.0537489106318225;  // 98% quantile of the normal distribution
+
+double wilson(double hits, double all, double z) {
+  const double p = hits / all, z2 = z * z;
+  return (p + z2 / (2 * all) + z * std::sqrt(p * (1 - p) / all + z2 / (4 * all * all))) / (1 + z2 / all);
+}
+
+}  // namespace
+
+double wilson_lower(double hits, double all) { return all <= 0 ? 0 : std::fmax(0, wilson(hits, all, -kZ)); }
+double wilson_upper(double hits, double all) { return all <= 0 ? 1 : std::fmin(1, wilson(hits, all, kZ)); }
+
+double log_tail(double hits, double all, double rate) {
+  if (hits <= all * rate) return 0;
+  const double x = hits / all, p = std::fmin(std::fmax(rate, 1e-9), 1 - 1e-9);
+  return -all * (x * std::log(x / p) + (x < 1 ? (1 - x) * std::log((1 - x) / (1 - p)) : 0));
+}
+
 }  // namespace claw::detect

@@ -17,28 +17,34 @@ TEST(Beta, equals_the_published_lower_bounds) {
 
 struct Corpus {
   std::vector<std::string> bodies;
-  Batch page;
   void add(std::string body, const Evidence& evidence) {
     body.resize(body.size() + Batch::kPadding);
     bodies.push_back(std::move(body));
     evidence_.push_back(evidence);
   }
   // Split into pages of `size`, examined in order.
-  Observation observe(std::size_t size) {
-    content::Inspector inspector;
-    Tally tally;
-    for (std::size_t i = 0; i < bodies.size(); i += size) {
-      Batch batch;
-      for (std::size_t k = i; k < std::min(bodies.size(), i + size); ++k) {
-        const Field field{"", std::string_view(bodies[k]).substr(0, bodies[k].size() - Batch::kPadding)};
-        batch.add({k + 1, 0}, std::span(&field, 1), evidence_[k]);
-      }
-      tally.add(examine(batch, 0, inspector));
+  Batch page_of(std::size_t from, std::size_t to) const {
+    Batch batch;
+    for (std::size_t k = from; k < std::min(bodies.size(), to); ++k) {
+      const Field field{name, std::string_view(bodies[k]).substr(0, bodies[k].size() - Batch::kPadding)};
+      batch.add({k + 1, 0}, std::span(&field, 1), evidence_[k]);
     }
+    return batch;
+  }
+  // Pages dealt to several examiners in turn, gathered in reverse: nothing may depend on it.
+  Observation observe(std::size_t size, std::size_t threads = 1) const {
+    Learner learner;
+    for (std::size_t i = 0; i < bodies.size() && learner.wants_more(); i += size) learner.learn(page_of(i, i + size));
+    const content::FeatureReader& learnt = learner.freeze();
+    std::vector<Examiner> examiners(threads, Examiner(learnt, 0));
+    for (std::size_t i = 0, number = 0; i < bodies.size(); i += size, ++number) examiners[number % threads].examine(page_of(i, i + size), number);
+    Tally tally;
+    for (std::size_t t = threads; t-- > 0;) tally.add(std::move(examiners[t]));
     QueueView queue;
     queue.id = {"b", "q"};
     return conclude(tally, "t", {queue}, {.id_text = [](const QueueView&, const Member& m) { return std::to_string(m.key.high); }});
   }
+  std::string name = "payload";
   std::vector<Evidence> evidence_;
 };
 
@@ -92,7 +98,102 @@ TEST(Detect, an_outage_is_not_poison) {
   EXPECT_FALSE(bystanders.observe(100).outage.empty());
 }
 
-TEST(Detect, does_not_depend_on_how_pages_were_cut) {
+// Everything a finding says, to compare to the byte.
+std::string text_of(const Observation& seen) {
+  std::string out = seen.outage + "\n";
+  for (const std::string& note : seen.notes) out += note + "\n";
+  for (std::size_t f = 0; f < seen.findings.size(); ++f) {
+    const Finding& one = seen.findings[f];
+    out += one.signature.id() + " " + one.signature.text + " " + one.explanation + " " + one.excerpt + " " + std::to_string(one.confidence) + " " + std::to_string(one.lower_bound) + "\n";
+    for (const PoisonRef& member : seen.members[f]) out += member.id + ",";
+  }
+  return out;
+}
+
+// Orders, of which some have their own troubles; who fails is decided by `poison`.
+template <class Poison>
+Corpus orders(std::size_t count, Poison&& poison) {
+  Corpus c;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::string body = R"({"type":")" + std::string(i % 3 == 0 ? "refund" : "sale") + R"(","id":"ord_)" + std::to_string(100'000 + i) + R"(","amount":)";
+    body += i % 10 == 7 ? "null" : std::to_string(i % 900) + ".5";
+    if (i % 20 != 19) body += R"(,"country":")" + std::string(i % 50 == 3 ? "XX" + std::to_string(i % 7) : i % 2 == 0 ? "DE" : "FR") + "\"";
+    body += "}";
+    const bool delivered = i < count * 6 / 10;
+    c.add(body, !delivered ? kWaits : poison(body, i) ? kFail : kPass);
+  }
+  return c;
+}
+
+const Finding* surest(const Observation& seen) { return seen.findings.empty() ? nullptr : &seen.findings[0]; }
+
+TEST(Detect, two_facts_together_when_neither_fails_alone) {
+  const auto poison = [](const std::string& body, std::size_t) { return body.find("refund") != body.npos && body.find("null") != body.npos; };
+  const Observation seen = orders(20'000, poison).observe(500);
+  ASSERT_NE(surest(seen), nullptr);
+  EXPECT_EQ(surest(seen)->signature.text, "null in amount field where type field is \"refund\"");
+  EXPECT_GT(surest(seen)->lower_bound, 0.95);
+  EXPECT_EQ(surest(seen)->count, 666u);
+}
+
+TEST(Detect, what_is_missing_can_be_poison) {
+  const Observation seen = orders(20'000, [](const std::string& body, std::size_t) { return body.find("country") == body.npos; }).observe(500);
+  ASSERT_NE(surest(seen), nullptr);
+  EXPECT_EQ(surest(seen)->signature.text, "country field is missing");
+  EXPECT_EQ(surest(seen)->count, 1'000u);
+}
+
+TEST(Detect, a_new_value_that_was_never_seen_to_fail_is_left_alone) {
+  const auto poison = [](const std::string& body, std::size_t) { return body.find("XX1") != body.npos || body.find("XX2") != body.npos; };
+  Corpus c = orders(40'000, poison);
+  for (int i = 0; i < 50; ++i) c.add(R"({"type":"sale","id":"ord_9","amount":1.5,"country":"NEW"})", kWaits);
+  const Observation seen = c.observe(500);
+  std::uint64_t removed = 0;
+  for (std::size_t f = 0; f < seen.findings.size(); ++f) {
+    if (seen.findings[f].lower_bound < 0.5) continue;
+    for (const PoisonRef& member : seen.members[f]) {
+      const std::string& body = c.bodies[member.key.high - 1];
+      EXPECT_TRUE(poison(body, 0)) << body;
+      ++removed;
+    }
+  }
+  EXPECT_GT(removed, 200u);
+}
+
+TEST(Detect, dirt_that_passes_acquits_a_whole_class) {
+  const Observation seen = orders(20'000, [](const std::string&, std::size_t i) { return i % 400 == 0; }).observe(500);
+  for (const Finding& f : seen.findings) EXPECT_LT(f.lower_bound, 0.5) << f.explanation;
+}
+
+TEST(Detect, a_deploy_in_an_outage_is_not_poison) {
+  Corpus c = orders(10'000, [](const std::string&, std::size_t) { return false; });
+  c.bodies.resize(6'000);
+  c.evidence_.resize(6'000);
+  for (int i = 0; i < 4'000; ++i) c.add(R"({"type":"sale","id":"ord_9","amount":1.5,"country":"DE","channel":"app"})", i < 2'000 ? kFail : kWaits);
+  const Observation seen = c.observe(500);
+  for (const Finding& f : seen.findings) EXPECT_LT(f.lower_bound, 0.5) << f.explanation;
+  ASSERT_FALSE(seen.findings.empty());
+  EXPECT_NE(seen.findings[0].explanation.find("outage or deploy"), std::string::npos) << seen.findings[0].explanation;
+}
+
+TEST(Detect, a_deploy_that_passes_is_told_and_left_alone) {
+  Corpus c = orders(10'000, [](const std::string&, std::size_t) { return false; });
+  for (int i = 0; i < 3'000; ++i) c.add(R"({"type":"sale","id":"ord_9","amount":1.5,"country":"DE","channel":"app"})", i < 1'000 ? kPass : kWaits);
+  const Observation seen = c.observe(500);
+  EXPECT_TRUE(seen.findings.empty());
+  ASSERT_FALSE(seen.notes.empty());
+  EXPECT_NE(seen.notes[0].find("channel"), std::string::npos) << seen.notes[0];
+}
+
+TEST(Detect, is_the_same_to_the_byte_for_any_number_of_threads) {
+  Corpus c = orders(20'000, [](const std::string& body, std::size_t) { return body.find("XX") != body.npos || body.find("refund") != body.npos; });
+  for (int i = 0; i < 500; ++i) c.add(kBad, i % 3 == 0 ? kFail : kWaits);
+  for (int i = 0; i < 9'000; ++i) c.add(R"({"type":"sale","k)" + std::to_string(i) + R"(":1})", i % 3 == 0 ? kFail : kPass);  // more paths than there is room for
+  const std::string one = text_of(c.observe(500, 1));
+  for (const std::size_t threads : {2, 3, 8}) EXPECT_EQ(one, text_of(c.observe(500, threads)));
+}
+
+TEST(Detect, does_not_depend_on_pages_or_threads) {
   Corpus c = incident(100, 1'000, 1'000);
   const Observation one = c.observe(10'000), many = c.observe(7);
   EXPECT_EQ(one.findings[0].explanation, many.findings[0].explanation);

@@ -66,6 +66,7 @@ struct Observation {
   std::vector<Finding> findings;     // worst first: lower bound × count, then signature id
   std::vector<std::vector<PoisonRef>> members;  // parallel to findings, in queue order
   KeptContent kept;                  // of some members; no finding depends on it
+  std::vector<std::string> notes;    // changes in content that harm nobody, in words
   std::string outage;                // non-empty: most arrivals fail alike; words, not poison
 };
 

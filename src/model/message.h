@@ -27,8 +27,9 @@ struct Evidence {
   std::uint32_t attempts = 0;  // most deliveries in one group so far
   std::uint64_t idle_ms = 0;   // since the last delivery in that group
   bool dead_lettered = false;  // found in a dead or processing list of this queue
+  bool failed = false;         // a consumer said so: rejected, declared fatal, an error in its headers; not: expired, evicted
 
-  bool delivered() const { return passed > 0 || pending > 0 || dead_lettered; }
+  bool delivered() const { return passed > 0 || pending > 0 || dead_lettered || failed; }
 };
 
 struct Field {

@@ -148,7 +148,8 @@ GroupView group_view(Reply::View info, const StreamFacts& stream) {
     }
   });
   // After an XDEL the server no longer knows what was read either: estimated from where its last id lies in time.
-  if (!read_known && stream.first && *stream.first < delivered) {
+  const bool never_read = !read_known && group.consumers == 0 && group.pending == 0;  // made at the stream's end, or moved there
+  if (!read_known && !never_read && stream.first && *stream.first < delivered) {
     const double span = static_cast<double>(stream.last.high - stream.first->high);
     const double done = static_cast<double>(std::min(delivered.high, stream.last.high) - stream.first->high);
     const auto removed = static_cast<double>(stream.added - std::min(stream.added, stream.length));

@@ -65,7 +65,8 @@ class Pages {
 // One group's pending entries in id order, a page at a time, walked in lockstep with the stream.
 class PendingCursor {
  public:
-  PendingCursor(std::string group, MessageKey last_delivered) : group_(std::move(group)), last_delivered_(last_delivered) {}
+  // `ever_read`: false of a group that was made at the stream's end, or moved there, and of which nobody knows that it took anything.
+  PendingCursor(std::string group, MessageKey last_delivered, bool ever_read) : group_(std::move(group)), last_delivered_(last_delivered), ever_read_(ever_read) {}
 
   // Forgets what it read, so that it may be asked for an earlier key again.
   void rewind() {
@@ -81,7 +82,7 @@ class PendingCursor {
     }
     CLAW_TRY(seek(pages, key, deadline));
     if (at_ == page_.size() || page_[at_].key != key) {
-      ++evidence.passed;
+      evidence.passed += ever_read_;
       return {};
     }
     ++evidence.pending;
@@ -124,6 +125,7 @@ class PendingCursor {
 
   std::string group_;
   MessageKey last_delivered_;
+  bool ever_read_;
   std::vector<Pending> page_;
   std::size_t at_ = 0;
   bool done_ = false;
@@ -144,13 +146,17 @@ class StreamWindow final : public Window {
     for (std::size_t i = 0; i < groups.root().size(); ++i, group = group.next()) {
       std::string name;
       MessageKey delivered;
+      bool ever_read = false;
       Reply::View field = group.first();
       for (std::size_t f = 0; f + 1 < group.size(); f += 2, field = field.next().next()) {
-        if (field.text() == "name") name = field.next().text();
+        const Reply::View value = field.next();
+        if (field.text() == "name") name = value.text();
+        if (field.text() == "consumers") ever_read |= value.integer() > 0;
+        if (field.text() == "entries-read") ever_read |= !value.is_nil();
         if (field.text() != "last-delivered-id") continue;
-        CLAW_TRY_ASSIGN(delivered, parse_stream_id(field.next().text()));
+        CLAW_TRY_ASSIGN(delivered, parse_stream_id(value.text()));
       }
-      groups_.emplace_back(std::move(name), delivered);
+      groups_.emplace_back(std::move(name), delivered, ever_read);
     }
     more_ = true;
     return {};

@@ -1292,6 +1292,8 @@ export interface paths {
                     "application/json": {
                         rollback_key: string;
                         phrase: string;
+                        /** @enum {string} */
+                        order?: "original" | "tail";
                     };
                 };
             };

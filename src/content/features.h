@@ -1,0 +1,159 @@
+// What is unusual in one message, as few bytes as mining needs: per path the class of its value where that is not the
+// usual one, the value itself where a path has few, and the first defect of the syntax.
+//
+// A reader first learns from messages that are known to be good (or not known to be bad), then is frozen, then reads. A
+// copy of a frozen reader goes on alone: copies in several threads say the same of the same message, whatever each has
+// seen before.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "content/paths.h"
+#include "content/value_class.h"
+#include "model/message.h"
+
+namespace claw::content {
+
+struct Defect {
+  std::string kind;  // as in strict_json.h
+  std::string path;  // "transaction_id", "metadata#json.id" for JSON inside a string, "" = the whole body
+  std::string what;  // "string not closed"
+  std::uint64_t offset = 0;  // into `inner`, or into the field's value when `inner` is empty
+  std::string inner;         // JSON inside a string: that string's text, unescaped
+  std::size_t field = 0;
+};
+
+struct Deviation {
+  Slot slot;
+  Code code;
+  auto operator<=>(const Deviation&) const = default;
+};
+
+inline constexpr std::size_t kColumns = 24;       // paths of one queue whose values are kept
+inline constexpr std::uint8_t kFirstNovel = 128;  // value ids below are of the dictionary, from 1; these are hashed
+
+using Values = std::array<std::uint8_t, kColumns>;  // by column; 0: no value there
+
+struct Features {
+  std::vector<Deviation> deviations;  // sorted, each once
+  Values values{};
+  std::optional<Defect> defect;       // the deviations and values of its field are not told
+};
+
+// A value that the dictionary did not have, by the hash that stands for it; ambiguous when two share it.
+struct Novel {
+  std::string text;
+  bool number = false;
+  bool seen = false;
+  bool ambiguous = false;
+};
+
+// Not for two threads at once. Any bytes: bounded memory (kMostSlots paths, 16 MiB bodies; beyond that the syntax only).
+// A field that begins with { or [ is held to be JSON; anything else is a value of its own.
+class FeatureReader {
+ public:
+  static constexpr std::size_t kMostLearnt = 2'048;      // messages
+  static constexpr std::size_t kLargestBody = 16u << 20;
+
+  FeatureReader();
+  ~FeatureReader();
+  FeatureReader(const FeatureReader& frozen);
+  FeatureReader& operator=(const FeatureReader&) = delete;
+
+  // `passed`: a consumer accepted it. Messages that failed teach nothing and are not given.
+  void learn(std::span<const Field> fields, bool passed);
+  bool learnt_enough() const { return learnt_.size() >= kMostLearnt; }
+  void freeze();
+
+  // Valid until the next call.
+  const Features& read(std::span<const Field> fields);
+  // False when a field of the last message was sound JSON that was not taken apart: it is larger than kLargestBody.
+  bool understood() const { return understood_; }
+
+  // "customer.address.zip", "items[].sku", "metadata#json.id"; a field's name and a colon in front unless it is the only
+  // field with JSON.
+  std::string path(Slot slot) const;
+  std::string usual_of(Slot slot) const;  // in words, "" when nothing is known
+  // Less than a tenth of what was learnt there.
+  bool is_rare(Slot slot, Code code) const { return slot >= common_.size() || (common_[slot][code >> 6] >> (code & 63) & 1) == 0; }
+  bool is_rare_value(std::size_t column, std::uint8_t id) const {
+    return id >= kFirstNovel || (id != 0 && (column >= columns_.size() || !columns_[column].entries[id - 1u].common));
+  }
+  // Slots below this are the same in every copy. When a copy is full, which of the later paths have a slot is chance.
+  std::size_t learnt_slots() const { return learnt_slots_; }
+  std::size_t slots() const { return paths_.size(); }
+  Paths::Step step(Slot slot) const { return paths_[slot].step; }
+  // The path whose values a column holds; kNone when the column is not used.
+  Slot slot_of(std::size_t column) const { return column < columns_.size() ? columns_[column].slot : Paths::kNone; }
+  const std::string* dictionary_value(std::size_t column, std::uint8_t id) const;
+  const Novel* novel_value(std::size_t column, std::uint8_t id) const;
+
+ private:
+  friend class Walk;
+  struct Level;   // buffers of one nesting of JSON in JSON
+  struct Learnt {
+    std::vector<Deviation> all;
+    bool passed;
+  };
+  using Words = std::array<std::uint64_t, 4>;  // a value of up to 31 bytes, zeroes behind it, then its kind
+  struct Column {
+    Slot slot = Paths::kNone;
+    Slot field = Paths::kNone;  // the field it belongs to
+    struct Entry {
+      Words words;
+      Code code;
+      bool common;  // a tenth or more of what was learnt there
+    };
+    std::vector<Entry> entries;      // by value id - 1
+    std::vector<std::string> texts;  // of entries, as JSON spells them
+    std::array<std::uint8_t, 256> table{};  // hash → id
+    std::array<Novel, 128> novel;
+  };
+  struct Candidate {
+    std::map<std::pair<std::string, bool>, std::uint32_t> counts;  // text, is a number
+    std::uint32_t seen = 0;
+    bool many = false;
+  };
+
+  void put(Slot slot, Code code);
+  bool known_value(Slot slot, std::string_view text, bool number) { return paths_[slot].column >= 0 && find_value(slot, text, number); }
+  bool find_value(Slot slot, std::string_view text, bool number);
+  void new_value(Slot slot, std::string_view text, bool number);
+  void learn_value(Slot slot, std::string_view text, bool number);
+  static std::uint64_t hash(const Words& words);
+  void read_field(std::size_t index, const Field& field, Slot slot);
+  bool read_json(std::string_view text, Slot slot, std::size_t nesting);
+  Code embedded(Slot slot, std::string_view raw, std::size_t nesting);
+  Slot field_slot(std::size_t index, std::string_view name);
+  void tell_absent(Slot object, std::uint64_t stamp);
+  void settle();
+  void choose_usual();
+  void choose_columns();
+  Slot field_of(Slot slot) const;
+
+  Paths paths_;
+  std::vector<std::vector<Slot>> watched_;  // by object: children whose absence is told
+  std::vector<std::uint32_t> field_keys_;   // by index of the field last time
+  std::uint64_t stamp_ = 0;
+  bool frozen_ = false;
+  bool understood_ = true;
+  std::size_t learnt_slots_ = 0;
+  Slot only_json_ = Paths::kNone;           // the one field that holds JSON
+  std::vector<Column> columns_;
+  Features features_;
+
+  std::vector<Learnt> learnt_;
+  std::vector<Candidate> candidates_;       // by slot, while learning
+  std::vector<std::string> usual_words_;    // by slot
+  std::vector<std::array<std::uint64_t, 4>> common_;  // by slot, codes that are not rare
+  std::vector<std::unique_ptr<Level>> levels_;
+};
+
+}  // namespace claw::content

@@ -1,0 +1,221 @@
+#include "content/value_class.h"
+
+#include <array>
+#include <algorithm>
+
+namespace claw::content {
+namespace {
+
+// Characters by the sets that formats are made of.
+enum Set : std::uint16_t {
+  kDigit = 1, kHexLower = 2, kHexUpper = 4, kLower = 8, kUpper = 16, kDash = 32, kUnderscore = 64, kDot = 128, kSlash = 256,
+  kBase64Sign = 512, kColon = 1024, kAt = 2048, kSpace = 4096, kBackslash = 8192, kHigh = 16384, kOtherSign = 32768,
+};
+constexpr std::uint16_t kLetters = kHexLower | kHexUpper | kLower | kUpper;
+constexpr std::uint16_t kUpperLetters = kHexUpper | kUpper, kLowerLetters = kHexLower | kLower;
+
+constexpr std::array<std::uint16_t, 256> make_sets() {
+  std::array<std::uint16_t, 256> sets{};
+  for (unsigned c = 0; c < 256; ++c) {
+    sets[c] = c >= 0x80 ? kHigh : kOtherSign;
+    if (c >= '0' && c <= '9') sets[c] = kDigit;
+    if (c >= 'a' && c <= 'z') sets[c] = c <= 'f' ? kHexLower : kLower;
+    if (c >= 'A' && c <= 'Z') sets[c] = c <= 'F' ? kHexUpper : kUpper;
+  }
+  sets['-'] = kDash, sets['_'] = kUnderscore, sets['.'] = kDot, sets['/'] = kSlash, sets['+'] = sets['='] = kBase64Sign;
+  sets[':'] = kColon, sets['@'] = kAt, sets[' '] = kSpace, sets['\\'] = kBackslash;
+  return sets;
+}
+constexpr std::array<std::uint16_t, 256> kSets = make_sets();
+
+constexpr std::size_t kLookedAt = 64;  // bytes that decide the format of a longer text; escapes are looked for everywhere
+
+std::uint16_t set_of(char c) { return kSets[static_cast<unsigned char>(c)]; }
+bool digits_at(std::string_view s, std::size_t from, std::size_t count) {
+  for (std::size_t i = from; i < from + count; ++i)
+    if (i >= s.size() || set_of(s[i]) != kDigit) return false;
+  return true;
+}
+
+bool is_uuid(std::string_view s) {
+  if (s.size() != 36) return false;
+  for (const std::size_t at : {8, 13, 18, 23})
+    if (s[at] != '-') return false;
+  return true;
+}
+
+// "2026-03-14" in front, and what follows it.
+Format date_format(std::string_view s) {
+  if (s.size() == 10) return Format::date;
+  if (s.size() < 16 || !digits_at(s, 11, 2) || s[13] != ':' || !digits_at(s, 14, 2)) return Format::odd_date;
+  const bool zone = s.back() == 'Z' || (s.size() > 6 && (s[s.size() - 6] == '+' || s[s.size() - 6] == '-'));
+  return s[10] == 'T' && zone ? Format::instant : Format::odd_date;
+}
+
+bool same_word(std::string_view s, std::string_view lower) {
+  if (s.size() != lower.size()) return false;
+  for (std::size_t i = 0; i < s.size(); ++i)
+    if ((s[i] | 0x20) != lower[i]) return false;
+  return true;
+}
+
+Format letters_only(std::string_view s, std::uint16_t sets) {
+  if (s.size() <= 9) {
+    for (const std::string_view nothing : {"null", "none", "nan", "undefined", "nil", "infinity"})
+      if (same_word(s, nothing)) return Format::placeholder;
+    if (same_word(s, "true") || same_word(s, "false")) return Format::boolean;
+  }
+  if ((sets & kUpperLetters) == 0) return Format::lower;
+  if ((sets & kLowerLetters) == 0) return Format::upper;
+  return Format::word;
+}
+
+Format escaped_format(std::string_view s) {
+  if (s.starts_with("{\\\"") || s.starts_with("[{\\\"")) return Format::looks_json;
+  for (std::size_t at = s.find('\\'); at != std::string_view::npos && at + 1 < s.size(); at = s.find('\\', at + 2))
+    if (s.substr(at + 1).starts_with("u00") && at + 4 < s.size() && (s[at + 4] == '0' || s[at + 4] == '1')) return Format::control;
+  return Format::escaped;
+}
+
+// Digits with signs, no letters.
+Format numeric_format(std::string_view s, std::uint16_t sets) {
+  std::size_t dots = 0;
+  for (const char c : s) dots += c == '.';
+  if ((sets & ~(kDigit | kDot)) == 0 && dots == 3) return Format::ipv4;
+  if (dots > 1) return Format::other;
+  if (s.front() == '-' && (sets & ~(kDigit | kDot | kDash)) == 0) return s.find('-', 1) == std::string_view::npos && s.size() > 1 ? Format::negative : Format::other;
+  if ((sets & ~(kDigit | kDot)) == 0) return s.front() != '.' && s.back() != '.' ? Format::decimal : Format::other;
+  if ((sets & ~(kDigit | kDash)) == 0) return Format::kebab;
+  return Format::other;
+}
+
+Format text_format(std::string_view s, std::uint16_t sets) {
+  if (sets == kDigit) return Format::digits;
+  if ((sets & ~kLetters) == 0) return letters_only(s, sets);
+  if ((sets & kHigh) != 0) return Format::non_ascii;
+  if ((sets & kBackslash) != 0) return escaped_format(s);
+  if (s.front() == ' ' || s.back() == ' ') return Format::padded;
+  if (s.front() == '{' || s.front() == '[') return Format::looks_json;
+  if (s.size() >= 10 && s[4] == '-' && s[7] == '-' && digits_at(s, 0, 4) && digits_at(s, 5, 2) && digits_at(s, 8, 2)) return date_format(s);
+  if ((sets & ~(kDigit | kLetters)) == 0) {
+    const bool hexadecimal = (sets & (kLower | kUpper)) == 0 && (sets & (kHexLower | kHexUpper)) != (kHexLower | kHexUpper);
+    return hexadecimal && s.size() >= 8 ? Format::hex : Format::alphanumeric;
+  }
+  if ((sets & ~(kDigit | kHexLower | kHexUpper | kDash)) == 0 && is_uuid(s)) return Format::uuid;
+  if ((sets & kSpace) != 0) return Format::text;
+  if ((sets & kLetters) == 0) return numeric_format(s, sets);
+  if ((sets & kAt) != 0) return s.find('@', s.find('@') + 1) == std::string_view::npos && s.front() != '@' && s.back() != '@' ? Format::email : Format::other;
+  if ((sets & kOtherSign) == 0 && same_word(s, "n/a")) return Format::placeholder;
+  if (s.starts_with("http://") || s.starts_with("https://")) return Format::url;
+  const std::uint16_t signs = sets & static_cast<std::uint16_t>(~(kDigit | kLetters));
+  if (signs == kUnderscore) return Format::identifier;
+  if (signs == kDot) return Format::dotted;
+  if (signs == kDash) return Format::kebab;
+  if ((signs & ~(kSlash | kBase64Sign)) == 0 && s.size() >= 16) return Format::base64;
+  return (signs & kSlash) != 0 ? Format::path : Format::other;
+}
+
+Code band(std::size_t length) { return length <= 32 ? 0 : length <= 128 ? 1 : length <= 1024 ? 2 : 3; }
+
+Code integer_code(std::string_view digits, bool negative) {
+  if (digits == "0") return code::kZero;
+  const bool beyond = digits.size() > 19 || (digits.size() == 19 && digits > (negative ? "9223372036854775808" : "9223372036854775807"));
+  const bool wide = digits.size() > 10 || (digits.size() == 10 && digits > "2147483647");
+  if (negative) return beyond ? code::kNegativeBigger : wide ? code::kNegativeInt64 : code::kNegative;
+  if (beyond) return digits.size() < 20 || (digits.size() == 20 && digits <= "18446744073709551615") ? code::kUint64 : code::kBigger;
+  if (!wide) return digits.size() <= 3 ? code::kSmall : digits.size() <= 6 ? code::kThousands : code::kInt32;
+  return digits.size() < 16 || (digits.size() == 16 && digits <= "9007199254740992") ? code::kInt53 : code::kInt64;
+}
+
+std::size_t digits_in_front(std::string_view s, std::size_t from) {
+  std::size_t i = from;
+  while (i < s.size() && static_cast<unsigned char>(s[i] - '0') <= 9) ++i;
+  return i - from;
+}
+
+}  // namespace
+
+TextClass classify_text(std::string_view raw) {
+  if (raw.empty()) return {code::kFirstText, false};
+  unsigned sets = 0;
+  for (const char c : raw.substr(0, kLookedAt)) sets |= set_of(c);
+  if (raw.size() > kLookedAt && raw.find('\\', kLookedAt) != std::string_view::npos) sets |= kBackslash;
+  const Format format = text_format(raw, static_cast<std::uint16_t>(sets));
+  return {static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(format) + band(raw.size())), (sets & kBackslash) != 0};
+}
+
+Number classify_number(std::string_view text) {
+  constexpr Number kNone{0, 0};
+  const bool negative = text.starts_with('-');
+  const std::size_t start = negative ? 1 : 0;
+  const std::size_t whole = digits_in_front(text, start);
+  if (whole == 0 || (whole > 1 && text[start] == '0')) return kNone;
+  std::size_t at = start + whole, fraction = 0;
+  int exponent = 0;
+  bool scientific = false;
+  if (at < text.size() && text[at] == '.') {
+    fraction = digits_in_front(text, at + 1);
+    if (fraction == 0) return kNone;
+    at += 1 + fraction;
+  }
+  if (at < text.size() && (text[at] | 0x20) == 'e') {
+    scientific = true;
+    ++at;
+    const bool down = at < text.size() && text[at] == '-';
+    if (at < text.size() && (text[at] == '-' || text[at] == '+')) ++at;
+    const std::size_t digits = digits_in_front(text, at);
+    if (digits == 0) return kNone;
+    for (std::size_t i = at; i < at + digits && exponent < 100'000; ++i) exponent = exponent * 10 + (text[i] - '0');
+    if (down) exponent = -exponent;
+    at += digits;
+  }
+  if (!scientific && fraction == 0) return {integer_code(text.substr(start, whole), negative), at};
+  if (static_cast<int>(std::min<std::size_t>(whole, 1'000)) + exponent > 309) return {code::kOverflow, at};
+  if (scientific) return {code::kExponent, at};
+  if (whole + fraction > 17) return {code::kPrecise, at};
+  return {negative ? code::kNegativeFraction : code::kFraction, at};
+}
+
+std::string words_of(Code c) {
+  if (is_text(c)) {
+    static constexpr const char* kFormats[] = {
+        "an empty text", "digits in quotes", "a decimal number in quotes", "a negative number in quotes", "hexadecimal text", "a UUID", "an instant (ISO 8601)", "a date", "a date in another form",
+        "an email address", "a URL", "an IPv4 address", "an identifier with underscores", "upper-case letters", "lower-case letters", "letters", "letters and digits", "text with dots",
+        "text with dashes", "a path", "base64 text", "free text", "text beyond ASCII", "text with escapes", "text with control characters", "text with blanks around it",
+        "a placeholder such as \"null\"", "\"true\" or \"false\" in quotes", "text that begins like JSON", "a lone surrogate", "text of another form"};
+    static constexpr const char* kBands[] = {"", ", longer than 32", ", longer than 128", ", longer than 1,024"};
+    return std::string(kFormats[static_cast<std::size_t>(format_of(c))]) + (format_of(c) == Format::empty ? "" : kBands[(c - code::kFirstText) % 4]);
+  }
+  switch (c) {
+    case code::kAbsent: return "missing";
+    case code::kNull: return "null";
+    case code::kTrue: return "true";
+    case code::kFalse: return "false";
+    case code::kObject: return "an object";
+    case code::kEmptyObject: return "an empty object";
+    case code::kArray: return "an array";
+    case code::kEmptyArray: return "an empty array";
+    case code::kEmbeddedJson: return "JSON in a text";
+    case code::kTooDeep: return "JSON in a text, nested too deep";
+    case code::kDuplicate: return "a key that comes twice";
+    case code::kZero: return "zero";
+    case code::kSmall: return "an integer below 1,000";
+    case code::kThousands: return "an integer of 4 to 6 digits";
+    case code::kInt32: return "an integer of 7 to 10 digits";
+    case code::kInt53: return "an integer beyond 32 bits";
+    case code::kInt64: return "an integer beyond 53 bits";
+    case code::kUint64: return "an integer beyond signed 64 bits";
+    case code::kBigger: return "an integer beyond 64 bits";
+    case code::kNegative: return "a negative integer";
+    case code::kNegativeInt64: return "a negative integer beyond 32 bits";
+    case code::kNegativeBigger: return "a negative integer beyond 64 bits";
+    case code::kFraction: return "a number with a fraction";
+    case code::kNegativeFraction: return "a negative number with a fraction";
+    case code::kExponent: return "a number with an exponent";
+    case code::kPrecise: return "a number of more than 17 digits";
+    case code::kOverflow: return "a number beyond double precision";
+    default: return "another value";
+  }
+}
+
+}  // namespace claw::content

@@ -1,0 +1,150 @@
+#include "detect/examine.h"
+
+#include <algorithm>
+
+namespace claw::detect {
+namespace {
+
+constexpr std::size_t kExcerptSpan = 40;
+constexpr std::uint64_t kForgottenAfterMs = 600'000;  // delivered once and idle for longer: it is not being worked on
+
+Seen judge(const Batch::Entry& entry) {
+  const Evidence& e = entry.evidence;
+  Seen seen{.key = entry.key, .attempts = static_cast<std::uint16_t>(std::min<std::uint32_t>(e.attempts, UINT16_MAX)),
+            .passes = static_cast<std::uint8_t>(std::min<std::uint16_t>(e.passed, UINT8_MAX))};
+  seen.evidence_only = (entry.key.high & kEvidenceOnly) != 0;
+  if (e.failed || e.dead_lettered) {
+    seen.level = kTopLevel;
+  } else if (e.attempts == 1 && e.pending > 0 && e.idle_ms < kForgottenAfterMs) {
+    seen.in_flight = 1;
+  } else if (e.pending > 0 || e.passed == 0) {
+    while (seen.level < kTopLevel && e.attempts >= kLevels[seen.level + 1u]) seen.level = static_cast<std::uint8_t>((seen.level + 1) & 15);
+  }
+  seen.waiting = seen.level == 0 && !seen.in_flight && e.passed == 0;
+  return seen;
+}
+
+std::vector<OwnedField> owned(std::span<const Field> fields) {
+  std::vector<OwnedField> copy;
+  copy.reserve(fields.size());
+  for (const Field& field : fields) copy.push_back({std::string(field.name), std::string(field.value)});
+  return copy;
+}
+
+bool nameless(std::span<const Field> fields) { return fields.size() == 1 && fields.front().name.empty(); }
+
+// Of a message that is one nameless body (a list's): it has no id that would tell its place.
+Neighbours neighbours_of(const Batch& page, std::size_t index) {
+  const std::span<const Batch::Entry> entries = page.entries();
+  if (!nameless(page.fields(entries[index]))) return {};
+  const auto at = [&](std::size_t i) { return (entries[i].key.high & kEvidenceOnly) != 0 ? 0 : short_digest(page.fields(entries[i])); };
+  return {.before = index == 0 ? 0 : at(index - 1), .after = index + 1 == entries.size() ? 0 : at(index + 1)};
+}
+
+std::uint64_t hash_of(const content::Features& features, std::uint32_t defect) {
+  std::uint64_t h = defect;
+  if (!features.defect)
+    for (const content::Deviation& d : features.deviations) h = (h ^ (std::uint64_t{d.slot} << 8 | d.code)) * 0xd6e8feb86659fd93ull, h ^= h >> 32;
+  return h;
+}
+
+}  // namespace
+
+std::string redacted(std::string_view value, std::uint64_t offset) {
+  const std::size_t place = std::min<std::size_t>(offset, value.size());
+  const std::size_t from = place > kExcerptSpan ? place - kExcerptSpan : 0;
+  std::string out;
+  for (std::size_t i = from; i < std::min(value.size(), place + kExcerptSpan); ++i) {
+    if (i == place) out += "«";
+    const char c = value[i];
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 0x80) out += 'x';
+    else if (c >= '0' && c <= '9') out += '9';
+    else out += c;
+    if (i == place) out += "»";
+  }
+  if (place == value.size()) out += "«»";
+  return out;
+}
+
+void Examiner::examine(const Batch& page, std::uint64_t number) {
+  Chunk& chunk = chunks_.emplace_back();
+  chunk.number = number;
+  chunk.seen.reserve(page.entries().size());
+  chunk.values.reserve(page.entries().size());
+  for (std::size_t i = 0; i < page.entries().size(); ++i) {
+    const Batch::Entry& entry = page.entries()[i];
+    const std::span<const Field> fields = page.fields(entry);
+    const content::Features& features = reader_.read(fields);
+    Seen seen = judge(entry);
+    seen.row = row_of(features, number, fields);
+    seen.by_digest = nameless(fields);
+    chunk.values.push_back(features.values);
+    if (!seen.evidence_only) {
+      for (const Field& field : fields) bytes_ += field.value.size();
+      if (is_odd(seen.row, features.values)) chunk.digests.emplace_back(static_cast<std::uint32_t>(i), short_digest(fields));
+      if (features.defect && kept_bytes_ < kMostKeptBytes) {
+        for (const Field& field : fields) kept_bytes_ += field.name.size() + field.value.size();
+        kept_.emplace(std::pair(number, entry.key), SeenContent{owned(fields), neighbours_of(page, i)});
+      }
+    }
+    chunk.seen.push_back(seen);
+  }
+}
+
+bool Examiner::is_odd(std::uint32_t row, const content::Values& values) const {
+  if (rows_[row].odd) return true;
+  for (std::size_t c = 0; c < values.size(); ++c)
+    if (reader_.is_rare_value(c, values[c])) return true;
+  return false;
+}
+
+std::uint32_t Examiner::row_of(const content::Features& features, std::uint64_t number, std::span<const Field> fields) {
+  if (!features.defect && features.deviations.empty()) return 0;
+  const std::uint32_t defect = features.defect ? defect_of(*features.defect, number, fields) : UINT32_MAX;
+  const std::uint64_t hash = hash_of(features, defect);
+  std::size_t at = hash & (by_hash_.size() - 1);
+  for (; by_hash_[at].second != 0; at = (at + 1) & (by_hash_.size() - 1)) {
+    if (by_hash_[at].first != hash) continue;
+    const Row& row = rows_[by_hash_[at].second];
+    if (row.defect == defect && (features.defect || row.deviations == features.deviations)) return by_hash_[at].second;
+  }
+  if (rows_.size() >= kMostRows || deviations_ + features.deviations.size() > kMostDeviations) {
+    overflowed_ = true;
+    return 0;
+  }
+  Row row{.defect = defect, .odd = features.defect.has_value()};
+  if (!features.defect) row.deviations = features.deviations;
+  deviations_ += row.deviations.size();
+  for (const content::Deviation& d : row.deviations) row.odd = row.odd || reader_.is_rare(d.slot, d.code);
+  rows_.push_back(std::move(row));
+  by_hash_[at] = {hash, static_cast<std::uint32_t>(rows_.size() - 1)};
+  if (rows_.size() * 2 > by_hash_.size()) grow_table();
+  return static_cast<std::uint32_t>(rows_.size() - 1);
+}
+
+void Examiner::grow_table() {
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> old(by_hash_.size() * 2);
+  old.swap(by_hash_);
+  for (const auto& entry : old) {
+    if (entry.second == 0) continue;
+    std::size_t at = entry.first & (by_hash_.size() - 1);
+    while (by_hash_[at].second != 0) at = (at + 1) & (by_hash_.size() - 1);
+    by_hash_[at] = entry;
+  }
+}
+
+std::uint32_t Examiner::defect_of(const content::Defect& defect, std::uint64_t number, std::span<const Field> fields) {
+  DefectName name{defect.kind, defect.path, defect.what};
+  // Paths come from foreign bytes: beyond the bound they are counted together, and nothing is acted on.
+  if (defects_.size() >= kMostDefects && !defects_.contains(name)) {
+    overflowed_ = true;
+    name = {defect.kind, "", ""};
+  }
+  const auto [at, fresh] = defects_.try_emplace(std::move(name), static_cast<std::uint32_t>(defects_.size()));
+  if (fresh) defects_seen_.emplace_back();
+  DefectSeen& seen = defects_seen_[at->second];
+  if (number < seen.number) seen = {redacted(defect.inner.empty() ? fields[defect.field].value : std::string_view(defect.inner), defect.offset), number};
+  return at->second;
+}
+
+}  // namespace claw::detect

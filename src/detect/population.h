@@ -1,0 +1,90 @@
+// What all examiners saw, put together: the same whatever thread saw what, to the byte.
+#pragma once
+
+#include <array>
+#include <bitset>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "detect/examine.h"
+
+namespace claw::detect {
+
+// What a message may have. Ordered: first by kind, the general before the special.
+struct Atom {
+  enum class Kind : std::uint8_t {
+    defect,      // path, detail = name of the defect's kind: any defect of that kind there
+    odd,         // path: a value of another class than usual, whichever
+    novel,       // path: a value that was not known
+    absent,      // path
+    code,        // path, detail = class of the value
+    value,       // path, detail = the value
+    queue,       // detail = index of the queue
+    any_defect,  // detail = name of the defect's kind, anywhere
+  };
+  Kind kind;
+  std::string path;
+  std::string detail;
+  std::uint32_t number = 0;  // code, queue
+  auto operator<=>(const Atom&) const = default;
+  // It stands for several things that may differ in how they end.
+  bool general() const { return kind == Kind::defect || kind == Kind::odd || kind == Kind::novel || kind == Kind::any_defect; }
+};
+
+using AtomId = std::uint32_t;
+inline constexpr AtomId kNoAtom = UINT32_MAX;
+
+// An atom that a row or a value has, and which of the things that the atom stands for it is.
+struct Has {
+  AtomId atom;
+  std::uint32_t sub;
+};
+
+struct Counts {
+  std::uint64_t messages = 0;  // in the queues
+  std::uint64_t passes = 0;    // some consumer group acknowledged it
+  std::uint64_t waiting = 0;
+  std::uint64_t in_flight = 0;
+  std::uint64_t attempts = 0;  // of those that failed, each capped at 1,000
+  std::array<std::uint64_t, kLevels.size()> stuck{};  // at that level or above
+  void add(const Seen& seen);
+  void add(const Counts& other);
+  void subtract(const Counts& other);
+  std::uint64_t failing() const { return stuck[kFailedLevel]; }
+};
+
+class Population {
+ public:
+  struct Queue {
+    std::vector<Chunk*> chunks;  // in queue order
+    // By column and value id; empty where the id stands for nothing.
+    std::array<std::array<std::vector<Has>, 256>, content::kColumns> values;
+    std::array<std::bitset<256>, content::kColumns> known;  // ids with at least one atom
+    std::size_t columns = 0;
+  };
+
+  explicit Population(std::vector<Examiner>& examiners, std::size_t queues);
+
+  std::vector<Queue> queues;
+  std::vector<std::vector<Has>> rows;       // merged; Seen::row refers to it
+  std::vector<Atom> atoms;                  // sorted
+  std::vector<std::vector<std::string>> subs;  // by atom, for general ones: names, sorted
+  std::map<std::string, std::string> usual;    // path → what is usual there, in words
+  std::map<DefectName, std::string> excerpts;
+  bool overflowed = false;
+
+  // Every message in queue order: f(queue, Seen&, const Values&, chunk, index).
+  template <class F>
+  void each(F&& f) {
+    for (std::uint32_t q = 0; q < queues.size(); ++q)
+      for (Chunk* chunk : queues[q].chunks)
+        for (std::size_t i = 0; i < chunk->seen.size(); ++i) f(q, chunk->seen[i], chunk->values[i], *chunk, i);
+  }
+
+ private:
+  struct Builder;
+};
+
+}  // namespace claw::detect
