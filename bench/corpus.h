@@ -50,7 +50,8 @@ class Corpus {
 
   // Every thread takes a share of the pages.
   void examine(const content::FeatureReader& learnt, std::size_t threads, detect::Tally& tally) const {
-    std::vector<detect::Examiner> examiners(threads, detect::Examiner(learnt, 0));
+    std::vector<detect::Examiner> examiners;
+    for (std::size_t t = 0; t < threads; ++t) examiners.emplace_back(learnt, 0);
     std::vector<std::jthread> running;
     for (std::size_t t = 0; t < threads; ++t)
       running.emplace_back([&, t] {

@@ -50,7 +50,7 @@ class Conveyor {
   }
   void give_back(Batch page) {
     const std::lock_guard lock(mutex_);
-    if (free_.size() < kPagesInFlight) free_.push_back(std::move(page));
+    if (free_.size() < kPagesInFlight + kMostExaminers) free_.push_back(std::move(page));
   }
   Batch blank() {
     const std::lock_guard lock(mutex_);

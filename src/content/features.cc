@@ -22,6 +22,7 @@ constexpr std::size_t kMostDeviations = 4'096;  // of one message, before equal 
 constexpr std::size_t kLongestValue = 31;
 constexpr std::size_t kMostValues = 64;         // of a path that counts as having few
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+constexpr auto kLoneSurrogate = static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(Format::lone_surrogate));
 
 bool looks_like_json(std::string_view value) {
   if (value.starts_with(kByteOrderMark)) value.remove_prefix(kByteOrderMark.size());
@@ -64,17 +65,111 @@ struct FeatureReader::Level {
   }
 };
 
+inline void FeatureReader::put(Slot slot, Code code) {
+  if (!paths_[slot].is_usual(code)) deviate(slot, code);
+}
+
+inline std::uint64_t FeatureReader::hash(const Words& words) {
+  const std::uint64_t h = (words[0] ^ words[1] * 0x9e3779b97f4a7c15ull ^ words[2] * 0xc2b2ae3d27d4eb4full ^ words[3] * 0x165667b19e3779f9ull) * 0xd6e8feb86659fd93ull;
+  return h ^ h >> 32;
+}
+
+// A value of the dictionary brings its code along: it is not looked at again.
+inline bool FeatureReader::known_value(Slot slot, std::string_view text, bool number) {
+  const int column = paths_[slot].column;
+  if (column < 0 || text.size() > kLongestValue) return false;
+  const Column& known = columns_[static_cast<std::size_t>(column)];
+  const Words words = words_of_value(text, number ? Kind::number : Kind::text);
+  for (std::size_t at = hash(words) & 255; known.table[at] != 0; at = (at + 1) & 255) {
+    const Column::Entry& entry = known.entries[known.table[at] - 1u];
+    if (((entry.words[0] ^ words[0]) | (entry.words[1] ^ words[1]) | (entry.words[2] ^ words[2]) | (entry.words[3] ^ words[3])) != 0) continue;
+    if (!entry.usual) deviate(slot, entry.code);
+    std::uint8_t& kept = features_.values[static_cast<std::size_t>(column)];
+    kept = std::max(kept, known.table[at]);  // several elements of an array: one of them, always the same
+    return true;
+  }
+  return false;
+}
+
 // One strict walk over the structure of one JSON text. Every false means: not JSON by RFC 8259, or too deep.
 class Walk {
  public:
+  // `index`: offsets into `text`, then its size once more.
   Walk(FeatureReader& reader, std::string_view text, const std::uint32_t* index, std::uint32_t count, std::size_t nesting)
-      : reader_(reader), paths_(reader.paths_), p_(text.data()), size_(text.size()), index_(index), count_(count), nesting_(nesting) {}
+      : reader_(reader), paths_(reader.paths_), p_(text.data()), index_(index), count_(count), nesting_(nesting) {}
 
-  bool run(Slot root) {
-    if (!value(root)) return false;
-    while (depth_ > 0)
-      if (!step()) return false;
-    return at_ == count_;
+  // The one loop that every byte of every queue goes through: what is usual is done here, the rest calls out.
+  bool run(Slot slot) {
+    const std::uint32_t* at = index_;
+    const std::uint32_t* const end = index_ + count_;
+    Frame* top = frames_;  // the first one stands below the root
+
+  value:
+    if (at == end) return false;
+    switch (p_[*at]) {
+      case '"': {
+        const std::string_view raw = quoted(at);
+        if (raw.data() == nullptr) return false;
+        ++at;
+        if (!reader_.known_value(slot, raw, false) && !text(slot, raw)) return false;
+        goto after;
+      }
+      case '{':
+      case '[': {
+        const bool object = p_[*at] == '{';
+        if (top == frames_ + kMaxJsonDepth || ++at == end) return false;
+        const bool empty = p_[*at] == (object ? '}' : ']');
+        reader_.put(slot, object ? (empty ? code::kEmptyObject : code::kObject) : (empty ? code::kEmptyArray : code::kArray));
+        *++top = {.slot = slot, .element = object || empty ? Paths::kNone : paths_.element_of(slot), .key = Paths::kNone, .seen = 0, .stamp = object ? ++reader_.stamp_ : 0, .object = object};
+        if (empty) goto after;
+        if (object) goto member;
+        slot = top->element;
+        goto value;
+      }
+      case 't': if (!word(slot, at, "true", code::kTrue)) return false; break;
+      case 'f': if (!word(slot, at, "false", code::kFalse)) return false; break;
+      case 'n': if (!word(slot, at, "null", code::kNull)) return false; break;
+      default: {
+        const std::string_view raw = scalar(at);
+        if (!reader_.known_value(slot, raw, true) && !number(slot, raw)) return false;
+      }
+    }
+    ++at;
+
+  after:
+    if (top == frames_) return at == end;
+    if (at == end) return false;
+    if (const char c = p_[*at++]; c != ',') {
+      if (c != (top->object ? '}' : ']')) return false;
+      if (top->object && top->seen != paths_[top->slot].watched) reader_.tell_absent(top->slot, top->stamp);
+      --top;
+      goto after;
+    }
+    slot = top->element;
+    if (!top->object) goto value;
+
+  member: {
+    if (at == end || p_[*at] != '"') return false;
+    Paths::Guess& guess = top->key == Paths::kNone ? paths_[top->slot].first_key : paths_.key(top->key).next;
+    std::uint32_t key = guess.last;
+    if (key == Paths::kNone || !paths_.key(key).is_at(p_ + *at + 1)) {
+      key = guess.other;
+      if (key != Paths::kNone && paths_.key(key).is_at(p_ + *at + 1)) guess.take(key);
+      else if (!look_up(*top, at)) return false;
+      else key = found_;
+    }
+    if (++at == end || p_[*at] != ':') return false;
+    ++at;
+    slot = Paths::kElsewhere;
+    if (key == Paths::kNone) goto value;
+    top->key = key;
+    slot = paths_.key(key).child;
+    Paths::Node& node = paths_[slot];
+    if (node.stamp == top->stamp) reader_.put(slot, code::kDuplicate);
+    else top->seen += node.tells_absence;
+    node.stamp = top->stamp;
+    goto value;
+  }
   }
 
  private:
@@ -84,169 +179,96 @@ class Walk {
     std::uint32_t key;       // objects: the key read last
     std::uint32_t seen;      // objects: children read whose absence would be told
     std::uint64_t stamp;
-    bool object, first;
+    bool object;
   };
 
-  char mark() const { return at_ < count_ ? p_[index_[at_]] : '\0'; }
-  // First byte after what began at index at_, blanks taken off.
-  std::size_t end_of_scalar() const {
-    std::size_t end = at_ + 1 < count_ ? index_[at_ + 1] : size_;
-    while (p_[end - 1] == ' ' || p_[end - 1] == '\n' || p_[end - 1] == '\r' || p_[end - 1] == '\t') --end;
+  // First byte after what began at *at, blanks taken off.
+  const char* end_of(const std::uint32_t* at) const {
+    const char* end = p_ + at[1];
+    while (end[-1] == ' ' || end[-1] == '\n' || end[-1] == '\r' || end[-1] == '\t') --end;
     return end;
   }
-
-  bool step() {
-    Frame& top = frames_[depth_ - 1];
-    const char c = mark();
-    if (c == (top.object ? '}' : ']')) return close(top);
-    if (!top.first) {
-      if (c != ',') return false;
-      ++at_;
-    }
-    top.first = false;
-    return top.object ? member(top) : value(top.element);
+  std::string_view scalar(const std::uint32_t* at) const { return {p_ + *at, end_of(at)}; }
+  // Between the quotes; without data when there is no second one.
+  std::string_view quoted(const std::uint32_t* at) const {
+    const char *start = p_ + *at + 1, *end = end_of(at) - 1;
+    return end < start || *end != '"' ? std::string_view() : std::string_view(start, end);
   }
 
-  bool close(Frame& top) {
-    if (top.object && top.seen != paths_[top.slot].watched) reader_.tell_absent(top.slot, top.stamp);
-    --depth_;
-    ++at_;
+  // What the object's next key is into found_, as the guess for the next time too.
+  [[gnu::noinline]] bool look_up(const Frame& top, const std::uint32_t* at) {
+    std::string_view raw = quoted(at);
+    if (raw.data() == nullptr) return false;
+    if (raw.find('\\') != std::string_view::npos) {
+      if (!unescape(raw, scratch_).well_formed) return false;
+      const std::size_t length = scratch_.size();
+      scratch_.append(Batch::kPadding, '\0');
+      raw = std::string_view(scratch_).substr(0, length);
+    }
+    found_ = paths_.find_key(top.slot, raw);
+    if (found_ != Paths::kNone) (top.key == Paths::kNone ? paths_[top.slot].first_key : paths_.key(top.key).next).take(found_);
     return true;
   }
 
-  bool member(Frame& top) {
-    if (mark() != '"') return false;
-    const char* text = p_ + index_[at_] + 1;
-    const std::uint32_t guess = top.key == Paths::kNone ? paths_[top.slot].first_key : paths_.key(top.key).next;
-    std::uint32_t key = guess;
-    if (guess == Paths::kNone || !paths_.key(guess).is_at(text)) {
-      const std::size_t end = end_of_scalar();
-      if (p_[end - 1] != '"' || p_ + end - 1 < text || !look_up(top.slot, {text, static_cast<std::size_t>(p_ + end - 1 - text)}, key)) return false;
-      if (key != Paths::kNone) (top.key == Paths::kNone ? paths_[top.slot].first_key : paths_.key(top.key).next) = key;
-    }
-    ++at_;
-    if (mark() != ':') return false;
-    ++at_;
-    if (key == Paths::kNone) return value(Paths::kElsewhere);
-    top.key = key;
-    const Slot child = paths_.key(key).child;
-    Paths::Node& node = paths_[child];
-    if (node.stamp == top.stamp) reader_.put(child, code::kDuplicate);
-    else top.seen += node.tells_absence;
-    node.stamp = top.stamp;
-    return value(child);
-  }
-
-  bool look_up(Slot object, std::string_view raw, std::uint32_t& key) {
-    if (raw.find('\\') == std::string_view::npos) {
-      key = paths_.find_key(object, raw);
-      return true;
-    }
-    if (!unescape(raw, scratch_).well_formed) return false;
-    const std::size_t length = scratch_.size();
-    scratch_.append(Batch::kPadding, '\0');
-    key = paths_.find_key(object, std::string_view(scratch_).substr(0, length));
-    return true;
-  }
-
-  bool value(Slot slot) {
-    if (at_ >= count_) return false;
-    switch (p_[index_[at_]]) {
-      case '"': return text(slot);
-      case '{': return open(slot, true);
-      case '[': return open(slot, false);
-      case 't': return word(slot, "true", code::kTrue);
-      case 'f': return word(slot, "false", code::kFalse);
-      case 'n': return word(slot, "null", code::kNull);
-      default: return number(slot);
-    }
-  }
-
-  bool open(Slot slot, bool object) {
-    if (depth_ == kMaxJsonDepth) return false;
-    ++at_;
-    const bool empty = mark() == (object ? '}' : ']');
-    reader_.put(slot, object ? (empty ? code::kEmptyObject : code::kObject) : (empty ? code::kEmptyArray : code::kArray));
-    frames_[depth_++] = {.slot = slot, .element = object || empty ? Paths::kNone : paths_.element_of(slot), .key = Paths::kNone, .seen = 0,
-                         .stamp = object ? ++reader_.stamp_ : 0, .object = object, .first = true};
-    return true;
-  }
-
-  bool text(Slot slot) {
-    const std::size_t start = index_[at_] + 1, end = end_of_scalar() - 1;
-    if (end < start || p_[end] != '"') return false;
-    ++at_;
-    const std::string_view raw(p_ + start, end - start);
-    if (reader_.known_value(slot, raw, false)) return true;
+  [[gnu::noinline]] bool text(Slot slot, std::string_view raw) {
     const TextClass is = classify_text(raw);
-    Code code = is.code;
-    if (is.escapes) {
+    if (is.escapes) return escaped_text(slot, raw, is.code);
+    reader_.put(slot, is.code);
+    reader_.new_value(slot, raw, false);
+    return true;
+  }
+
+  bool escaped_text(Slot slot, std::string_view raw, Code code) {
+    if (raw.starts_with("{\\\"") || raw.starts_with("[{\\\"")) {
+      if (!reader_.embedded(slot, raw, nesting_, code)) return false;
+    } else {
       const Unescaped done = check_escapes(raw);
       if (!done.well_formed) return false;
-      if (done.lone_surrogate) {
-        code = static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(Format::lone_surrogate));
-      } else if (raw.starts_with("{\\\"") || raw.starts_with("[{\\\"")) {
-        unescape(raw, scratch_);
-        code = reader_.embedded(slot, scratch_, nesting_);
-      }
+      if (done.lone_surrogate) code = kLoneSurrogate;
     }
     reader_.put(slot, code);
-    if (!is.escapes) reader_.new_value(slot, raw, false);
     return true;
   }
 
-  bool number(Slot slot) {
-    const std::size_t start = index_[at_], end = end_of_scalar();
-    const std::string_view raw(p_ + start, end - start);
-    if (reader_.known_value(slot, raw, true)) return ++at_, true;
+  [[gnu::noinline]] bool number(Slot slot, std::string_view raw) {
     const Number is = classify_number(raw);
     if (is.length == 0 || is.length != raw.size()) return false;
-    ++at_;
     reader_.put(slot, is.code);
     if (is.code <= code::kThousands) reader_.new_value(slot, raw, true);
     return true;
   }
 
-  bool word(Slot slot, std::string_view expected, Code code) {
-    const std::size_t start = index_[at_];
-    if (std::string_view(p_ + start, end_of_scalar() - start) != expected) return false;
-    ++at_;
+  bool word(Slot slot, const std::uint32_t* at, std::string_view expected, Code code) {
+    if (scalar(at) != expected) return false;
     reader_.put(slot, code);
     return true;
   }
 
   FeatureReader& reader_;
   Paths& paths_;
-  const char* p_;
-  std::size_t size_;
-  const std::uint32_t* index_;
-  std::uint32_t count_;
-  std::uint32_t at_ = 0;
-  std::size_t depth_ = 0;
+  const char* const p_;
+  const std::uint32_t* const index_;
+  const std::uint32_t count_;
+  std::uint32_t found_ = Paths::kNone;
   std::size_t nesting_;
   std::string scratch_;
-  Frame frames_[kMaxJsonDepth];
+  Frame frames_[kMaxJsonDepth + 1];
 };
 
 FeatureReader::FeatureReader() = default;
 FeatureReader::~FeatureReader() = default;
+FeatureReader::FeatureReader(FeatureReader&&) noexcept = default;
 FeatureReader::FeatureReader(const FeatureReader& frozen)
     : paths_(frozen.paths_), watched_(frozen.watched_), field_keys_(frozen.field_keys_), stamp_(frozen.stamp_), frozen_(frozen.frozen_), learnt_slots_(frozen.learnt_slots_),
       only_json_(frozen.only_json_), columns_(frozen.columns_), usual_words_(frozen.usual_words_), common_(frozen.common_) {
   CLAW_CHECK(frozen.frozen_);
 }
 
-inline void FeatureReader::put(Slot slot, Code code) {
-  if (paths_[slot].is_usual(code)) return;
+void FeatureReader::deviate(Slot slot, Code code) {
   features_.deviations.push_back({slot, code});
   if (features_.deviations.size() < kMostDeviations) return;
   settle();
   if (features_.deviations.size() > kMostDeviations / 2) features_.deviations.resize(kMostDeviations / 2);
-}
-
-std::uint64_t FeatureReader::hash(const Words& words) {
-  const std::uint64_t h = (words[0] ^ words[1] * 0x9e3779b97f4a7c15ull ^ words[2] * 0xc2b2ae3d27d4eb4full ^ words[3] * 0x165667b19e3779f9ull) * 0xd6e8feb86659fd93ull;
-  return h ^ h >> 32;
 }
 
 void FeatureReader::learn_value(Slot slot, std::string_view text, bool number) {
@@ -254,24 +276,11 @@ void FeatureReader::learn_value(Slot slot, std::string_view text, bool number) {
   if (candidates_.size() <= slot) candidates_.resize(slot + 1);
   Candidate& c = candidates_[slot];
   ++c.seen;
-  if (!c.many && ++c.counts[{std::string(text), number}] && c.counts.size() > kMostValues) c = {.seen = c.seen, .many = true};
-}
-
-// A value of the dictionary brings its code along: it is not looked at again.
-bool FeatureReader::find_value(Slot slot, std::string_view text, bool number) {
-  const int column = paths_[slot].column;
-  if (text.size() > kLongestValue) return false;
-  const Column& known = columns_[static_cast<std::size_t>(column)];
-  const Words words = words_of_value(text, number ? Kind::number : Kind::text);
-  for (std::size_t at = hash(words) & 255; known.table[at] != 0; at = (at + 1) & 255) {
-    const Column::Entry& entry = known.entries[known.table[at] - 1u];
-    if (((entry.words[0] ^ words[0]) | (entry.words[1] ^ words[1]) | (entry.words[2] ^ words[2]) | (entry.words[3] ^ words[3])) != 0) continue;
-    put(slot, entry.code);
-    std::uint8_t& kept = features_.values[static_cast<std::size_t>(column)];
-    kept = std::max(kept, known.table[at]);  // several elements of an array: one of them, always the same
-    return true;
-  }
-  return false;
+  if (c.many) return;
+  auto& counts = c.counts[number];
+  if (const auto known = counts.find(text); known != counts.end()) ++known->second;
+  else if (c.size() == kMostValues) c = {.counts = {}, .seen = c.seen, .many = true};
+  else counts.emplace(text, 1);
 }
 
 void FeatureReader::new_value(Slot slot, std::string_view text, bool number) {
@@ -299,16 +308,19 @@ void FeatureReader::tell_absent(Slot object, std::uint64_t stamp) {
     if (paths_[child].stamp != stamp) put(child, code::kAbsent);
 }
 
-// JSON that a string holds: its features under path#json.
-Code FeatureReader::embedded(Slot slot, std::string_view text, std::size_t nesting) {
-  if (nesting + 1 >= kMaxNesting) return code::kTooDeep;
+// JSON that a string holds, escapes and all: its features under path#json. False when an escape is malformed.
+bool FeatureReader::embedded(Slot slot, std::string_view raw, std::size_t nesting, Code& code) {
   while (levels_.size() <= nesting + 1) levels_.push_back(std::make_unique<Level>());
   std::string& padded = levels_[nesting + 1]->text;
-  padded.assign(text);
+  const Unescaped done = unescape(raw, padded);
+  if (!done.well_formed) return false;
+  code = done.lone_surrogate ? kLoneSurrogate : nesting + 1 >= kMaxNesting ? code::kTooDeep : code::kEmbeddedJson;
+  if (code != code::kEmbeddedJson) return true;
+  const std::size_t size = padded.size();
   padded.append(Batch::kPadding, ' ');
-  const std::string_view inner(padded.data(), text.size());
+  const std::string_view inner(padded.data(), size);
   const std::size_t before = features_.deviations.size();
-  if (read_json(inner, paths_.inside_of(slot), nesting + 1)) return code::kEmbeddedJson;
+  if (read_json(inner, paths_.inside_of(slot), nesting + 1)) return true;
   features_.deviations.resize(std::min(before, features_.deviations.size()));
   JsonError error = walk_json(inner);
   if (!error.kind.empty() && !features_.defect) {
@@ -316,13 +328,14 @@ Code FeatureReader::embedded(Slot slot, std::string_view text, std::size_t nesti
     features_.defect = {.kind = std::move(error.kind), .path = error.path.empty() ? outer : outer + "." + error.path, .what = std::move(error.what),
                         .offset = error.offset, .inner = std::string(inner)};
   }
-  return code::kEmbeddedJson;
+  return true;
 }
 
 bool FeatureReader::read_json(std::string_view text, Slot slot, std::size_t nesting) {
   while (levels_.size() <= nesting) levels_.push_back(std::make_unique<Level>());
   Level& level = *levels_[nesting];
   if (!level.find_structure(text)) return false;
+  level.index->structural_indexes[level.index->n_structural_indexes] = static_cast<std::uint32_t>(text.size());
   return Walk(*this, text, level.index->structural_indexes.get(), level.index->n_structural_indexes, nesting).run(slot);
 }
 
@@ -384,14 +397,14 @@ const Features& FeatureReader::read(std::span<const Field> fields) {
 }
 
 Slot FeatureReader::field_of(Slot slot) const {
-  while (slot != Paths::kNone && paths_[slot].step != Paths::Step::field) slot = paths_[slot].parent;
+  while (slot != Paths::kNone && paths_[slot].step != Paths::Step::field) slot = paths_.parent(slot);
   return slot;
 }
 
 std::string FeatureReader::path(Slot slot) const {
   if (slot == Paths::kElsewhere) return "…";
   std::vector<Slot> way;
-  for (; slot != Paths::kNone && slot != Paths::kRoot; slot = paths_[slot].parent) way.push_back(slot);
+  for (; slot != Paths::kNone && slot != Paths::kRoot; slot = paths_.parent(slot)) way.push_back(slot);
   std::string out;
   bool fresh = true;  // nothing yet that a dot must part from the next name
   for (std::size_t i = way.size(); i-- > 0;) {
@@ -452,7 +465,7 @@ void FeatureReader::choose_usual() {
   // A child that most of its objects lack is not missed.
   std::vector<std::vector<Slot>> children(paths_.size());
   for (Slot s = 2; s < paths_.size(); ++s)
-    if ((paths_[s].step == Paths::Step::member || paths_[s].step == Paths::Step::field) && seen[s] * 10 >= seen[paths_[s].parent]) children[paths_[s].parent].push_back(s);
+    if ((paths_[s].step == Paths::Step::member || paths_[s].step == Paths::Step::field) && seen[s] * 10 >= seen[paths_.parent(s)]) children[paths_.parent(s)].push_back(s);
   std::vector<std::array<std::uint32_t, 256>> counts(paths_.size());
   std::vector<std::uint32_t> messages(paths_.size());  // in which the path or its absence was seen
   std::vector<bool> present(paths_.size());
@@ -478,7 +491,7 @@ void FeatureReader::choose_usual() {
   const auto share = [&](Slot s, std::size_t code) { return messages[s] == 0 ? 0.0 : static_cast<double>(counts[s][code]) / messages[s]; };
   for (const double least : {0.5, 0.2, 0.05, 0.01, 0.002}) {
     for (Slot s = 0; s < paths_.size(); ++s)
-      for (std::size_t code = 0; code < 256; ++code)
+      for (std::size_t code = 0; messages[s] > 0 && code < 256; ++code)
         if (counts[s][code] >= 2 && share(s, code) >= least) paths_[s].make_usual(static_cast<Code>(code));
     std::unordered_set<std::uint64_t> rows;
     for (const Learnt& one : learnt_) {
@@ -499,7 +512,7 @@ void FeatureReader::choose_usual() {
     const auto most = std::max_element(counts[s].begin() + 1, counts[s].end()) - counts[s].begin();
     if (counts[s][static_cast<std::size_t>(most)] > 0) usual_words_[s] = words_of(static_cast<Code>(most));
     if (paths_[s].step == Paths::Step::field && counts[s][code::kObject] + counts[s][code::kArray] > 0) json_fields.push_back(s);
-    const Slot parent = paths_[s].parent;
+    const Slot parent = paths_.parent(s);
     const bool child = paths_[s].step == Paths::Step::member || paths_[s].step == Paths::Step::field;
     if (!child || messages[s] < 20 || paths_[s].is_usual(code::kAbsent) || seen[s] * 10 < seen[parent]) continue;
     paths_[s].tells_absence = true;
@@ -514,9 +527,9 @@ void FeatureReader::choose_columns() {
   std::vector<std::pair<std::size_t, Slot>> chosen;  // depth, slot
   for (Slot s = 2; s < candidates_.size(); ++s) {
     const Candidate& c = candidates_[s];
-    if (c.many || c.seen < 20 || c.counts.size() * 4 > c.seen) continue;
+    if (c.many || c.seen < 20 || c.size() * 4 > c.seen) continue;
     std::size_t depth = 0;
-    for (Slot up = s; up != Paths::kNone; up = paths_[up].parent) ++depth;
+    for (Slot up = s; up != Paths::kNone; up = paths_.parent(up)) ++depth;
     chosen.push_back({depth, s});
   }
   std::sort(chosen.begin(), chosen.end());
@@ -526,18 +539,21 @@ void FeatureReader::choose_columns() {
     Column& column = columns_.emplace_back();
     column.slot = slot;
     column.field = field_of(slot);
-    for (const auto& [value, count] : candidates_[slot].counts) {
-      const auto& [text, number] = value;
-      Words words{};
-      std::memcpy(words.data(), text.data(), text.size());
-      words[3] |= std::uint64_t{static_cast<unsigned char>(number ? Kind::number : Kind::text)} << 56;
-      column.entries.push_back({words, number ? classify_number(text).code : classify_text(text).code, count * 10 >= candidates_[slot].seen});
-      column.texts.push_back(number ? text : "\"" + text + "\"");
-      std::size_t at = hash(words) & 255;
-      while (column.table[at] != 0) at = (at + 1) & 255;
-      column.table[at] = static_cast<std::uint8_t>(column.entries.size());
-    }
+    for (const bool number : {false, true})
+      for (const auto& [text, count] : candidates_[slot].counts[number]) add_value(column, text, number, count * 10 >= candidates_[slot].seen);
   }
+}
+
+void FeatureReader::add_value(Column& column, const std::string& text, bool number, bool common) {
+  Words words{};
+  std::memcpy(words.data(), text.data(), text.size());
+  words[3] |= std::uint64_t{static_cast<unsigned char>(number ? Kind::number : Kind::text)} << 56;
+  const Code code = number ? classify_number(text).code : classify_text(text).code;
+  column.entries.push_back({words, code, common, paths_[column.slot].is_usual(code)});
+  column.texts.push_back(number ? text : "\"" + text + "\"");
+  std::size_t at = hash(words) & 255;
+  while (column.table[at] != 0) at = (at + 1) & 255;
+  column.table[at] = static_cast<std::uint8_t>(column.entries.size());
 }
 
 }  // namespace claw::content

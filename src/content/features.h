@@ -65,6 +65,7 @@ class FeatureReader {
   FeatureReader();
   ~FeatureReader();
   FeatureReader(const FeatureReader& frozen);
+  FeatureReader(FeatureReader&&) noexcept;
   FeatureReader& operator=(const FeatureReader&) = delete;
 
   // `passed`: a consumer accepted it. Messages that failed teach nothing and are not given.
@@ -90,6 +91,7 @@ class FeatureReader {
   std::size_t learnt_slots() const { return learnt_slots_; }
   std::size_t slots() const { return paths_.size(); }
   Paths::Step step(Slot slot) const { return paths_[slot].step; }
+  std::size_t columns() const { return columns_.size(); }  // how many are used: the first ones
   // The path whose values a column holds; kNone when the column is not used.
   Slot slot_of(std::size_t column) const { return column < columns_.size() ? columns_[column].slot : Paths::kNone; }
   const std::string* dictionary_value(std::size_t column, std::uint8_t id) const;
@@ -110,6 +112,7 @@ class FeatureReader {
       Words words;
       Code code;
       bool common;  // a tenth or more of what was learnt there
+      bool usual;   // its code is
     };
     std::vector<Entry> entries;      // by value id - 1
     std::vector<std::string> texts;  // of entries, as JSON spells them
@@ -117,25 +120,27 @@ class FeatureReader {
     std::array<Novel, 128> novel;
   };
   struct Candidate {
-    std::map<std::pair<std::string, bool>, std::uint32_t> counts;  // text, is a number
+    std::array<std::map<std::string, std::uint32_t, std::less<>>, 2> counts;  // of texts, of numbers
+    std::size_t size() const { return counts[0].size() + counts[1].size(); }
     std::uint32_t seen = 0;
     bool many = false;
   };
 
   void put(Slot slot, Code code);
-  bool known_value(Slot slot, std::string_view text, bool number) { return paths_[slot].column >= 0 && find_value(slot, text, number); }
-  bool find_value(Slot slot, std::string_view text, bool number);
+  void deviate(Slot slot, Code code);
+  bool known_value(Slot slot, std::string_view text, bool number);
   void new_value(Slot slot, std::string_view text, bool number);
   void learn_value(Slot slot, std::string_view text, bool number);
   static std::uint64_t hash(const Words& words);
   void read_field(std::size_t index, const Field& field, Slot slot);
   bool read_json(std::string_view text, Slot slot, std::size_t nesting);
-  Code embedded(Slot slot, std::string_view raw, std::size_t nesting);
+  bool embedded(Slot slot, std::string_view raw, std::size_t nesting, Code& code);
   Slot field_slot(std::size_t index, std::string_view name);
   void tell_absent(Slot object, std::uint64_t stamp);
   void settle();
   void choose_usual();
   void choose_columns();
+  void add_value(Column& column, const std::string& text, bool number, bool common);
   Slot field_of(Slot slot) const;
 
   Paths paths_;

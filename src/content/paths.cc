@@ -45,7 +45,8 @@ Paths::Paths() : table_(64, 0) {
 
 Slot Paths::add(Slot parent, Step step, std::string name) {
   if (nodes_.size() >= kMostSlots) return kElsewhere;
-  nodes_.push_back({.parent = parent, .step = step});
+  nodes_.push_back({.step = step});
+  parents_.push_back(parent);
   names_.push_back(std::move(name));
   return static_cast<Slot>(nodes_.size() - 1);
 }

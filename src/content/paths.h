@@ -26,11 +26,20 @@ class Paths {
 
   enum class Step : std::uint8_t { root, field, member, element, inside };
 
-  struct Node {
+  // A key that came here last time, and the one before that: several kinds of message take turns.
+  struct Guess {
+    std::uint32_t last = kNone, other = kNone;
+    void take(std::uint32_t key) {
+      other = last;
+      last = key;
+    }
+  };
+
+  struct alignas(64) Node {
     std::array<std::uint64_t, 4> usual{};  // codes that say nothing here
     std::uint64_t stamp = 0;               // the object in which it was seen last
-    std::uint32_t first_key = kNone;       // what the object's first key was last time
-    Slot element = kNone, inside = kNone, parent = kNone;
+    Guess first_key;                       // what the object's first key was
+    Slot element = kNone, inside = kNone;
     std::int16_t column = -1;              // of the value dictionary
     std::uint16_t watched = 0;             // children whose absence is told
     bool tells_absence = false;
@@ -39,6 +48,7 @@ class Paths {
     bool is_usual(Code code) const { return (usual[code >> 6] >> (code & 63) & 1) != 0; }
     void make_usual(Code code) { usual[code >> 6] |= 1ull << (code & 63); }
   };
+  static_assert(sizeof(Node) == 64);  // one cache line
 
   // A key of one object: its first bytes with the closing quote for the guess, whole text for the proof.
   struct Key {
@@ -46,7 +56,7 @@ class Paths {
     std::uint32_t length = 0;
     Slot object = kNone;
     Slot child = kNone;
-    std::uint32_t next = kNone;  // the key that came after it last time
+    Guess next;  // the key that came after it
 
     // `at`: the first byte after the opening quote; 16 bytes are readable. Never true for keys longer than 15 bytes.
     bool is_at(const char* at) const {
@@ -67,6 +77,7 @@ class Paths {
   Key& key(std::uint32_t index) { return keys_[index]; }
   std::size_t size() const { return nodes_.size(); }
   const std::string& name(Slot slot) const { return names_[slot]; }
+  Slot parent(Slot slot) const { return parents_[slot]; }
 
   // The key `text` (without escapes, 16 bytes readable) of an object; kNone when there is no room for one more.
   std::uint32_t find_key(Slot object, std::string_view text, Step step = Step::member);
@@ -80,6 +91,7 @@ class Paths {
 
   std::vector<Node> nodes_;
   std::vector<std::string> names_;
+  std::vector<Slot> parents_;
   std::vector<Key> keys_;
   std::vector<Front> fronts_;         // of keys_, the first 16 bytes
   std::vector<std::uint32_t> table_;  // open addressing over keys_ by their first 16 bytes, index + 1

@@ -49,7 +49,7 @@ class Members {
 
   void collect(std::vector<Concluded>& found, const std::vector<QueueView>& queues, const ConcludeOptions& options, bool& overflowed) {
     std::size_t count = 0;
-    population_.each([&](std::uint32_t q, const Seen& seen, const content::Values&, const Chunk& chunk, std::size_t i) {
+    population_.each([&](std::uint32_t q, const Seen& seen, const std::uint8_t*, const Chunk& chunk, std::size_t i) {
       const std::uint32_t number = chunk.explained[i] != 0 ? chunk.explained[i] : suspicion(seen);
       if (number == 0 || seen.evidence_only) return;
       Concluded& one = found[number - 1];

@@ -36,7 +36,8 @@ struct Corpus {
     Learner learner;
     for (std::size_t i = 0; i < bodies.size() && learner.wants_more(); i += size) learner.learn(page_of(i, i + size));
     const content::FeatureReader& learnt = learner.freeze();
-    std::vector<Examiner> examiners(threads, Examiner(learnt, 0));
+    std::vector<Examiner> examiners;
+  for (std::size_t i = 0; i < threads; ++i) examiners.emplace_back(learnt, 0);
     for (std::size_t i = 0, number = 0; i < bodies.size(); i += size, ++number) examiners[number % threads].examine(page_of(i, i + size), number);
     Tally tally;
     for (std::size_t t = threads; t-- > 0;) tally.add(std::move(examiners[t]));

@@ -1,11 +1,16 @@
 #include "detect/examine.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <new>
 
 namespace claw::detect {
 namespace {
 
 constexpr std::size_t kExcerptSpan = 40;
+constexpr std::size_t kFirstBlock = 64 * 1024;  // most queues are short
+constexpr std::size_t kLargePage = 2u << 20;
 constexpr std::uint64_t kForgottenAfterMs = 600'000;  // delivered once and idle for longer: it is not being worked on
 
 Seen judge(const Batch::Entry& entry) {
@@ -50,6 +55,22 @@ std::uint64_t hash_of(const content::Features& features, std::uint32_t defect) {
 
 }  // namespace
 
+void* LargePages::do_allocate(std::size_t bytes, std::size_t alignment) {
+  if (bytes < 2 * kLargePage) return ::operator new(bytes, std::align_val_t(alignment));
+  void* const block = ::operator new(bytes, std::align_val_t(kLargePage));
+  static_cast<void>(::madvise(block, bytes, MADV_HUGEPAGE));  // a wish: without it everything works, slower
+  return block;
+}
+
+void LargePages::do_deallocate(void* at, std::size_t bytes, std::size_t alignment) {
+  ::operator delete(at, std::align_val_t(bytes < 2 * kLargePage ? alignment : kLargePage));
+}
+
+Examiner::Examiner(const content::FeatureReader& frozen, std::uint32_t queue) : reader_(frozen), queue_(queue), rows_(1), by_hash_(256) {
+  static LargePages pages;
+  memory_ = std::make_unique<std::pmr::monotonic_buffer_resource>(kFirstBlock, &pages);
+}
+
 std::string redacted(std::string_view value, std::uint64_t offset) {
   const std::size_t place = std::min<std::size_t>(offset, value.size());
   const std::size_t from = place > kExcerptSpan ? place - kExcerptSpan : 0;
@@ -67,10 +88,10 @@ std::string redacted(std::string_view value, std::uint64_t offset) {
 }
 
 void Examiner::examine(const Batch& page, std::uint64_t number) {
-  Chunk& chunk = chunks_.emplace_back();
-  chunk.number = number;
+  Chunk& chunk = chunks_.emplace_back(Chunk{.number = number, .seen = std::pmr::vector<Seen>(memory_.get()), .values = std::pmr::vector<std::uint8_t>(memory_.get()), .digests = {}, .explained = {}});
   chunk.seen.reserve(page.entries().size());
-  chunk.values.reserve(page.entries().size());
+  chunk.columns = reader_.columns();
+  chunk.values.reserve(page.entries().size() * chunk.columns);
   for (std::size_t i = 0; i < page.entries().size(); ++i) {
     const Batch::Entry& entry = page.entries()[i];
     const std::span<const Field> fields = page.fields(entry);
@@ -78,10 +99,11 @@ void Examiner::examine(const Batch& page, std::uint64_t number) {
     Seen seen = judge(entry);
     seen.row = row_of(features, number, fields);
     seen.by_digest = nameless(fields);
-    chunk.values.push_back(features.values);
+    chunk.values.insert(chunk.values.end(), features.values.begin(), features.values.begin() + static_cast<std::ptrdiff_t>(chunk.columns));
     if (!seen.evidence_only) {
       for (const Field& field : fields) bytes_ += field.value.size();
-      if (is_odd(seen.row, features.values)) chunk.digests.emplace_back(static_cast<std::uint32_t>(i), short_digest(fields));
+      // An id that the broker gave is identity enough where nothing says that the message is bad.
+      if ((seen.by_digest || features.defect || seen.level >= kFailedLevel) && is_odd(seen.row, features.values)) chunk.digests.emplace_back(static_cast<std::uint32_t>(i), short_digest(fields));
       if (features.defect && kept_bytes_ < kMostKeptBytes) {
         for (const Field& field : fields) kept_bytes_ += field.name.size() + field.value.size();
         kept_.emplace(std::pair(number, entry.key), SeenContent{owned(fields), neighbours_of(page, i)});
@@ -93,7 +115,7 @@ void Examiner::examine(const Batch& page, std::uint64_t number) {
 
 bool Examiner::is_odd(std::uint32_t row, const content::Values& values) const {
   if (rows_[row].odd) return true;
-  for (std::size_t c = 0; c < values.size(); ++c)
+  for (std::size_t c = 0; c < reader_.columns(); ++c)
     if (reader_.is_rare_value(c, values[c])) return true;
   return false;
 }

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <memory_resource>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "content/features.h"
@@ -43,10 +45,13 @@ static_assert(sizeof(Seen) == 24);
 // One page of a queue.
 struct Chunk {
   std::uint64_t number = 0;  // of the page in its queue
-  std::vector<Seen> seen;
-  std::vector<content::Values> values;                            // parallel to seen
+  std::pmr::vector<Seen> seen;                                    // in the examiner's memory, like values
+  std::size_t columns = 0;
+  std::pmr::vector<std::uint8_t> values;                          // of each of seen, `columns` of them
   std::vector<std::pair<std::uint32_t, std::uint64_t>> digests;   // index in seen, short digest: of what is odd
   std::vector<std::uint8_t> explained;                            // by which signature, from 1; 0: by none. Filled by mining
+
+  const std::uint8_t* values_of(std::size_t i) const { return values.data() + i * columns; }
 };
 
 struct DefectName {
@@ -66,10 +71,18 @@ struct DefectSeen {
   std::uint64_t number = UINT64_MAX; // the page it is from
 };
 
+// Large blocks on huge pages where the kernel has them: a scan writes tens of megabytes once, and a page fault for every
+// 4 KiB of it costs as much as looking at the messages.
+class LargePages final : public std::pmr::memory_resource {
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override;
+  void do_deallocate(void* at, std::size_t bytes, std::size_t alignment) override;
+  bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
+};
+
 // One a thread and queue; copies of one frozen reader.
 class Examiner {
  public:
-  Examiner(const content::FeatureReader& frozen, std::uint32_t queue) : reader_(frozen), queue_(queue), rows_(1), by_hash_(256) {}
+  Examiner(const content::FeatureReader& frozen, std::uint32_t queue);
 
   // `number`: which page of the queue this is, from 0. Pages may come in any order and to any examiner.
   void examine(const Batch& page, std::uint64_t number);
@@ -92,6 +105,7 @@ class Examiner {
   std::vector<std::pair<std::uint64_t, std::uint32_t>> by_hash_;  // open addressing: hash, row (0: free)
   std::map<DefectName, std::uint32_t> defects_;
   std::vector<DefectSeen> defects_seen_;
+  std::unique_ptr<std::pmr::monotonic_buffer_resource> memory_;  // of chunks_
   std::vector<Chunk> chunks_;
   std::map<std::pair<std::uint64_t, MessageKey>, SeenContent> kept_;  // (page, key)
   std::size_t kept_bytes_ = 0;
@@ -99,6 +113,8 @@ class Examiner {
   std::uint64_t bytes_ = 0;
   bool overflowed_ = false;
 };
+
+static_assert(std::is_nothrow_move_constructible_v<Examiner>);  // or a growing vector of them copies every message's row
 
 // Shape without content: letters become x, digits 9; the offending place stands between « and ».
 std::string redacted(std::string_view value, std::uint64_t offset);

@@ -22,7 +22,7 @@ struct Side {
   std::vector<std::uint8_t> row;
   std::vector<std::vector<std::pair<std::size_t, std::bitset<256>>>> values;  // by queue: column, ids
 
-  bool match(std::uint32_t queue, const Seen& seen, const content::Values& of) const {
+  bool match(std::uint32_t queue, const Seen& seen, const std::uint8_t* of) const {
     if (row[seen.row] != 0) return true;
     for (const auto& [column, ids] : values[queue])
       if (ids.test(of[column])) return true;
@@ -57,16 +57,40 @@ class Miner {
   void count() {
     row_counts_.assign(all_.rows.size(), {});
     value_counts_.resize(all_.queues.size());
-    for (std::size_t q = 0; q < all_.queues.size(); ++q) value_counts_[q].assign(all_.queues[q].columns * 256, {});
-    all_.each([&](std::uint32_t q, const Seen& seen, const content::Values& values, Chunk& chunk, std::size_t i) {
-      if (i == 0) chunk.explained.assign(chunk.seen.size(), 0);
-      row_counts_[seen.row].add(seen);
-      for (std::size_t c = 0; c < all_.queues[q].columns; ++c) value_counts_[q][c * 256 + values[c]].add(seen);
-      total_.add(seen);
-    });
+    for (std::uint32_t q = 0; q < all_.queues.size(); ++q) count(all_.queues[q], value_counts_[q]);
+    for (const Counts& row : row_counts_) total_.add(row);
     out_.total = total_;
     out_.passes_visible = total_.passes > 0;
     fold();
+  }
+
+  // Most messages failed nowhere: all there is to count of them fits one vector.
+  void count(Population::Queue& queue, std::vector<Counts>& values) {
+    using Untroubled [[gnu::vector_size(16)]] = std::uint32_t;  // messages, passes, waiting, in flight
+    values.assign(queue.columns * 256, {});
+    constexpr std::size_t kStride = 261;  // 256 would put the columns' counts of one id into one set of the cache
+    std::vector<Untroubled> untroubled(queue.columns * kStride, Untroubled{});
+    Untroubled* const counts = untroubled.data();
+    for (Chunk* chunk : queue.chunks) {
+      chunk->explained.assign(chunk->seen.size(), 0);
+      const std::size_t columns = chunk->columns;
+      for (std::size_t i = 0; i < chunk->seen.size(); ++i) {
+        const Seen& seen = chunk->seen[i];
+        const std::uint8_t* const value = chunk->values_of(i);
+        row_counts_[seen.row].add(seen);
+        if (seen.level != 0) {
+          for (std::size_t c = 0; c < columns; ++c) values[c * 256 + value[c]].add(seen);
+          continue;
+        }
+        const bool here = !seen.evidence_only;
+        const Untroubled one = {here, seen.passes > 0, seen.waiting && here, seen.in_flight};
+        for (std::size_t c = 0; c < columns; ++c) counts[c * kStride + value[c]] += one;
+      }
+    }
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const Untroubled& more = untroubled[i / 256 * kStride + i % 256];
+      values[i].messages += more[0], values[i].passes += more[1], values[i].waiting += more[2], values[i].in_flight += more[3];
+    }
   }
 
   // Counts of rows and values into counts of atoms.
@@ -223,7 +247,7 @@ class Miner {
     const Side side = side_of(one.what.atom, one.what.subs);
     std::vector<Counts> together(atoms_.size());
     AtomId last = kNoAtom;
-    all_.each([&](std::uint32_t q, const Seen& seen, const content::Values& values, const Chunk& chunk, std::size_t i) {
+    all_.each([&](std::uint32_t q, const Seen& seen, const std::uint8_t* values, const Chunk& chunk, std::size_t i) {
       if (chunk.explained[i] != 0 || !side.match(q, seen, values)) return;
       last = kNoAtom;
       for (const Has& has : all_.rows[seen.row])
@@ -265,7 +289,7 @@ class Miner {
     const auto number = static_cast<std::uint8_t>(out_.signatures.size() + 1);
     const Side first = side_of(what.atom, what.subs);
     const Side second = what.with == kNoAtom ? Side{} : side_of(what.with, {});
-    all_.each([&](std::uint32_t q, const Seen& seen, const content::Values& values, Chunk& chunk, std::size_t i) {
+    all_.each([&](std::uint32_t q, const Seen& seen, const std::uint8_t* values, Chunk& chunk, std::size_t i) {
       if (chunk.explained[i] != 0 || !first.match(q, seen, values) || (what.with != kNoAtom && !second.match(q, seen, values))) return;
       chunk.explained[i] = number;
       what.counts.add(seen);

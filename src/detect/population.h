@@ -75,12 +75,12 @@ class Population {
   std::map<DefectName, std::string> excerpts;
   bool overflowed = false;
 
-  // Every message in queue order: f(queue, Seen&, const Values&, chunk, index).
+  // Every message in queue order: f(queue, Seen&, values by column, chunk, index).
   template <class F>
   void each(F&& f) {
     for (std::uint32_t q = 0; q < queues.size(); ++q)
       for (Chunk* chunk : queues[q].chunks)
-        for (std::size_t i = 0; i < chunk->seen.size(); ++i) f(q, chunk->seen[i], chunk->values[i], *chunk, i);
+        for (std::size_t i = 0; i < chunk->seen.size(); ++i) f(q, chunk->seen[i], chunk->values_of(i), *chunk, i);
   }
 
  private:

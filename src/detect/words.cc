@@ -111,18 +111,24 @@ std::vector<std::string> notes_of(Population& population, const Mining& mining) 
     const bool kind = population.atoms[a].kind == Atom::Kind::value || population.atoms[a].kind == Atom::Kind::code;
     if (kind && c.stuck[1] == 0 && c.messages >= kEnough && c.messages * 100 >= mining.total.messages) first[a] = UINT64_MAX - 1;
   }
-  std::uint64_t at = 0;
-  population.each([&](std::uint32_t q, const Seen& seen, const content::Values& values, const Chunk&, std::size_t) {
-    ++at;
-    for (const Has& has : population.rows[seen.row])
-      if (first[has.atom] == UINT64_MAX - 1) first[has.atom] = at;
-    for (std::size_t c = 0; c < population.queues[q].columns; ++c)
-      for (const Has& has : population.queues[q].values[c][values[c]])
-        if (first[has.atom] == UINT64_MAX - 1) first[has.atom] = at;
-  });
+  std::uint64_t at = 0, all = 0;
+  auto awaited = std::count(first.begin(), first.end(), UINT64_MAX - 1);
+  const auto meet = [&](const std::vector<Has>& has) {
+    for (const Has& h : has)
+      if (first[h.atom] == UINT64_MAX - 1) first[h.atom] = at, --awaited;
+  };
+  for (const Population::Queue& queue : population.queues)
+    for (const Chunk* chunk : queue.chunks) {
+      all += chunk->seen.size();
+      for (std::size_t i = 0; i < chunk->seen.size() && awaited > 0; ++i) {
+        ++at;
+        meet(population.rows[chunk->seen[i].row]);
+        for (std::size_t c = 0; c < queue.columns; ++c) meet(queue.values[c][chunk->values_of(i)[c]]);
+      }
+    }
   std::vector<std::string> notes;
   for (AtomId a = 0; a < first.size() && notes.size() < kMostNotes; ++a) {
-    if (first[a] == UINT64_MAX || first[a] * 20 < at) continue;
+    if (first[a] == UINT64_MAX || first[a] * 20 < all) continue;
     notes.push_back(fmt::format("change, not poison: {}: {} passed, {} wait, none failed", named(population.atoms[a], {}).text, grouped(mining.left[a].passes),
                                 grouped(mining.left[a].waiting)));
   }

@@ -38,13 +38,26 @@ Deadline call_deadline(Connection& connection, Deadline whole) { return whole.or
 
 std::string stream_id(MessageKey key) { return std::to_string(key.high) + "-" + std::to_string(key.low); }
 
+namespace {
+
+// The digits at `at`, which is moved behind them. Two for every message: 19 digits cannot overflow, more are left to the library.
+bool number(const char*& at, const char* end, std::uint64_t& value) {
+  const char* const start = at;
+  for (value = 0; at != end && *at >= '0' && *at <= '9' && at - start < 19; ++at) value = value * 10 + static_cast<unsigned>(*at - '0');
+  if (at == end || *at < '0' || *at > '9') return at != start;
+  const auto [last, problem] = std::from_chars(start, end, value);
+  at = last;
+  return problem == std::errc();
+}
+
+}  // namespace
+
 Result<MessageKey> parse_stream_id(std::string_view text) {
   MessageKey key;
-  const char* end = text.data() + text.size();
-  const auto [dash, problem] = std::from_chars(text.data(), end, key.high);
-  if (problem != std::errc() || dash == end || *dash != '-') return make_error(Code::corrupt, "stream id", "expected ms-seq");
-  const auto [last, problem2] = std::from_chars(dash + 1, end, key.low);
-  if (problem2 != std::errc() || last != end) return make_error(Code::corrupt, "stream id", "expected ms-seq");
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  const bool parsed = number(at, end, key.high) && at != end && *at++ == '-' && number(at, end, key.low) && at == end;
+  if (!parsed) return make_error(Code::corrupt, "stream id", "expected ms-seq");
   return key;
 }
 
