@@ -5,6 +5,8 @@
 #include <mutex>
 #include <thread>
 
+#include "base/text.h"
+
 namespace claw {
 namespace {
 
@@ -62,6 +64,10 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
   for (const QueueView& queue : queues) total += queue.entries;
   for (std::size_t q = 0; q < queues.size(); ++q) {
     if (queues[q].entries == 0) continue;
+    if (!queues[q].look.refusal.empty()) {
+      progress.note(escape(queues[q].id.text(), 120) + ": not looked at: " + queues[q].look.refusal);
+      continue;
+    }
     CLAW_TRY_ASSIGN(const auto window, broker.look(queues[q], Deadline::in(clock, kPageTimeout)));
     for (;;) {
       if (progress.brake_on()) return make_error(Code::refused, "scan", "the brake is on");
@@ -72,6 +78,7 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
       conveyor.put(std::move(page), first_index + static_cast<std::uint32_t>(q));
       progress.advance(done, total);
     }
+    if (const std::string remark = window->remark(); !remark.empty()) progress.note(escape(queues[q].id.text(), 120) + ": " + remark);
   }
   return {};
 }
