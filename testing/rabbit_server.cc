@@ -108,7 +108,7 @@ void RabbitServer::start() {
   node_ = run(exports() + "exec /usr/lib/rabbitmq/bin/rabbitmq-server", dir_ + "/node.log");
   const auto up = [&] { return good(http(management_port_, "GET", "/api/health/checks/port-listener/" + std::to_string(port_), "")); };
   bool ready = false;
-  for (int i = 0; i < 600 && !ready; ++i) {
+  for (int i = 0; i < 2'400 && !ready; ++i) {
     ::usleep(100'000);
     ready = up();
   }

@@ -69,7 +69,7 @@ Result<std::map<std::string, std::vector<ConsumerView>>> consumers_of(Session& s
   std::map<std::string, std::vector<ConsumerView>> out;
   for (const ConsumerFacts& c : consumers) {
     ConsumerView view{.group = kGroup, .name = c.connection + " " + c.tag, .pending = c.unacked, .idle_ms = 0};
-    if (c.stuck()) view.stuck = "holds all " + std::to_string(c.unacked) + " messages of its prefetch and acknowledges nothing";
+    if (c.stuck()) view.stuck = "holds all " + std::to_string(c.unacked) + " messages of its prefetch and acknowledged none in the last seconds";
     out[c.queue].push_back(std::move(view));
   }
   return out;

@@ -76,7 +76,8 @@ Result<bool> Hold::take(Held& out, const Delivery& delivery, Deadline deadline) 
 }
 
 Status Hold::rescue(const Delivery& delivery, const Seen& seen, Deadline deadline) {
-  CLAW_TRY_ASSIGN(const Publishing copy, for_queue(fields_of(delivery.body, seen.envelope), session_.endpoint.user));
+  const auto fields = fields_of(delivery.body, seen.envelope);
+  CLAW_TRY_ASSIGN(const Publishing copy, for_queue(fields, session_.endpoint.user));
   CLAW_TRY_ASSIGN(Connection * publisher, session_.publisher(deadline));
   CLAW_TRY(publisher->publish(queue_, copy.properties, copy.body, deadline));
   CLAW_TRY(publisher->confirmed(deadline));

@@ -173,16 +173,11 @@ class Http final : public Management {
     return out;
   }
 
-  Status close_connection(std::string_view connection, std::string_view reason, Deadline deadline) override {
-    CLAW_TRY(call("DELETE", "/api/connections/" + percent_encode(connection), "X-Reason: " + escape(reason, 120), deadline));
-    return {};
-  }
-
  private:
   Error wrong(std::string_view path, std::string_view what) const { return make_error(Code::corrupt, url_ + std::string(path), std::string(what)); }
 
   Result<json> get(const std::string& path, Deadline deadline) {
-    CLAW_TRY_ASSIGN(const std::string text, call("GET", path, "", deadline));
+    CLAW_TRY_ASSIGN(const std::string text, call(path, deadline));
     return parse_json(text, url_ + path.substr(0, path.find('?')));
   }
 
@@ -193,14 +188,13 @@ class Http final : public Management {
     return one * count;
   }
 
-  Result<std::string> call(const char* method, const std::string& path, const std::string& header, Deadline deadline) {
+  Result<std::string> call(const std::string& path, Deadline deadline) {
     const std::string where = url_ + path.substr(0, path.find('?'));
     const Millis left = deadline.remaining(clock_);
     if (left.count() == 0) return make_error(Code::timed_out, where, "no time left");
     std::string answer;
     curl_easy_reset(curl_);  // keeps the connection
     curl_easy_setopt(curl_, CURLOPT_URL, (url_ + path).c_str());
-    curl_easy_setopt(curl_, CURLOPT_CUSTOMREQUEST, method);
     curl_easy_setopt(curl_, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl_, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl_, CURLOPT_NOPROXY, "*");
@@ -215,10 +209,7 @@ class Http final : public Management {
       curl_easy_setopt(curl_, CURLOPT_SSLCERT, tls_->cert_file.c_str());
       curl_easy_setopt(curl_, CURLOPT_SSLKEY, tls_->key_file.c_str());
     }
-    curl_slist* headers = header.empty() ? nullptr : curl_slist_append(nullptr, header.c_str());
-    curl_easy_setopt(curl_, CURLOPT_HTTPHEADER, headers);
     const CURLcode done = curl_easy_perform(curl_);
-    curl_slist_free_all(headers);
     if (done == CURLE_OPERATION_TIMEDOUT) return make_error(Code::timed_out, where, curl_easy_strerror(done));
     if (done == CURLE_WRITE_ERROR) return make_error(Code::full, where, fmt::format("an answer of more than {} bytes", kMostAnswer));
     if (done != CURLE_OK) return make_error(Code::unavailable, where, curl_easy_strerror(done));

@@ -1,4 +1,4 @@
-// The management API over HTTP: what AMQP cannot tell. Reads only, but for closing a stuck consumer's connection.
+// The management API over HTTP: what AMQP cannot tell. Reads only.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +49,7 @@ struct ConsumerFacts {
   std::uint64_t prefetch = 0, unacked = 0;  // unacked: of its channel
   bool active = true;
   double ack_rate = 0;               // of its channel
-  // Has taken all that its prefetch allows and acknowledges nothing.
+  // Has taken all that its prefetch allows and acknowledged nothing in the last seconds.
   bool stuck() const { return prefetch > 0 && unacked >= prefetch && ack_rate == 0; }
 };
 
@@ -70,7 +70,6 @@ class Management {
   virtual Result<QueueFacts> queue(std::string_view name, Deadline deadline) = 0;
   virtual Result<std::vector<ConsumerFacts>> consumers(Deadline deadline) = 0;        // of the vhost
   virtual Result<std::vector<Binding>> bindings(std::string_view exchange, Deadline deadline) = 0;
-  virtual Status close_connection(std::string_view connection, std::string_view reason, Deadline deadline) = 0;
 };
 
 }  // namespace claw::rabbitmq

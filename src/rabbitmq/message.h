@@ -45,7 +45,7 @@ std::uint64_t short_digest(std::string_view digest);
 
 std::vector<OwnedField> fields_of(std::string_view body, std::string_view envelope);
 
-// What publishes of a message need. `properties` are wire bytes.
+// What a publish of a message needs. `properties` are wire bytes; the body stays the fields'.
 struct Publishing {
   std::string properties;
   std::string_view body;
@@ -57,6 +57,8 @@ Result<Publishing> for_quarantine(const std::vector<OwnedField>& fields, std::st
 // Back to its queue: all properties as they were, but x-death (a dead-letter cycle would drop the message), CC and BCC (they would
 // deliver copies again) and a user id that is not ours (the broker would refuse it).
 Result<Publishing> for_queue(const std::vector<OwnedField>& fields, std::string_view user);
+Result<Publishing> for_quarantine(std::vector<OwnedField>&&, std::string_view, std::size_t) = delete;
+Result<Publishing> for_queue(std::vector<OwnedField>&&, std::string_view) = delete;
 
 struct InQuarantine {
   std::string execution_id;
