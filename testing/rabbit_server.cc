@@ -1,6 +1,7 @@
 #include "testing/rabbit_server.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -10,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <vector>
 
 #include "base/digest.h"
 #include "base/result.h"
@@ -70,6 +72,24 @@ void end(pid_t& group) {
   group = -1;
 }
 
+// Ends process groups when the process that started it is gone, however it went: an aborted test leaves no server behind.
+pid_t start_guard(int& pipe_end) {
+  int ends[2];
+  CLAW_CHECK(::pipe2(ends, O_CLOEXEC) == 0);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::close(ends[1]);
+    ::setpgid(0, 0);
+    std::vector<pid_t> groups;
+    for (pid_t group; ::read(ends[0], &group, sizeof group) == sizeof group;) groups.push_back(group);
+    for (const pid_t group : groups) ::kill(-group, SIGKILL);
+    ::_exit(0);
+  }
+  ::close(ends[0]);
+  pipe_end = ends[1];
+  return pid;
+}
+
 const char* const kCertificates = R"(
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.pem &&
 openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr &&
@@ -87,13 +107,17 @@ RabbitServer::RabbitServer() : port_(free_port()), tls_port_(free_port()), manag
   std::ofstream(dir_ + "/rabbitmq.conf") << "listeners.tcp.1 = 127.0.0.1:" << port_ << "\nlisteners.ssl.1 = 127.0.0.1:" << tls_port_ << "\nssl_options.cacertfile = " << dir_
                                          << "/ca.pem\nssl_options.certfile = " << dir_ << "/server.pem\nssl_options.keyfile = " << dir_ << "/server.key\nmanagement.tcp.port = "
                                          << management_port_ << "\nmanagement.tcp.ip = 127.0.0.1\ncollect_statistics_interval = 250\nmanagement.sample_retention_policies.global.minute = 1\nmanagement.sample_retention_policies.basic.minute = 1\nmanagement.sample_retention_policies.detailed.10 = 1\nlog.console = true\nlog.console.level = warning\n";
+  guard_ = start_guard(guard_pipe_);
   epmd_ = run("exec epmd -address 127.0.0.1 -port " + std::to_string(epmd_port_), dir_ + "/epmd.log");
+  guard(epmd_);
   start();
 }
 
 RabbitServer::~RabbitServer() {
   end(node_);
   end(epmd_);
+  ::close(guard_pipe_);
+  ::waitpid(guard_, nullptr, 0);
   std::error_code ignored;
   std::filesystem::remove_all(dir_, ignored);
 }
@@ -104,8 +128,11 @@ std::string RabbitServer::exports() const {
          "/enabled_plugins RABBITMQ_CONFIG_FILE=" + dir_ + "/rabbitmq.conf RABBITMQ_CONF_ENV_FILE=/dev/null ";
 }
 
+void RabbitServer::guard(pid_t group) const { CLAW_CHECK(::write(guard_pipe_, &group, sizeof group) == sizeof group); }
+
 void RabbitServer::start() {
   node_ = run(exports() + "exec /usr/lib/rabbitmq/bin/rabbitmq-server", dir_ + "/node.log");
+  guard(node_);
   const auto up = [&] { return good(http(management_port_, "GET", "/api/health/checks/port-listener/" + std::to_string(port_), "")); };
   bool ready = false;
   for (int i = 0; i < 2'400 && !ready; ++i) {

@@ -35,8 +35,10 @@ class RabbitServer {
 
  private:
   std::string exports() const;
+  void guard(pid_t group) const;
   int port_ = 0, tls_port_ = 0, management_port_ = 0, dist_port_ = 0, epmd_port_ = 0;
-  pid_t epmd_ = -1, node_ = -1;
+  pid_t epmd_ = -1, node_ = -1, guard_ = -1;
+  int guard_pipe_ = -1;
   std::string dir_;
 };
 

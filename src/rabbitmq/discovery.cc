@@ -79,6 +79,7 @@ Status exact_depths(Session& session, std::span<QueueView> views, Deadline deadl
   if (views.size() > kAskedOneByOne) return {};
   CLAW_TRY_ASSIGN(Connection * control, session.control(deadline));
   for (QueueView& view : views) {
+    if (view.type == QueueType::stream) continue;  // a passive declare says 0
     const Result<Depth> depth = control->depth(view.id.name, deadline);
     if (!depth && control->broken()) return depth.error();
     if (!depth && depth.error().code == Code::not_found) view = QueueView{.id = view.id, .tenant = view.tenant, .type = view.type};

@@ -14,6 +14,7 @@ constexpr std::size_t kPageBytes = 1u << 20;
 constexpr std::uint64_t kMostDead = 2'000;  // of the dead-letter queue: a sample is enough as evidence
 constexpr std::uint16_t kStreamPrefetch = 2'000;
 constexpr Millis kStreamQuiet{1'000};
+constexpr Millis kStreamTime{120'000};
 
 // Collects messages into one buffer; views are made when it does not move any more.
 class PageWriter {
@@ -155,28 +156,28 @@ class TakeWindow final : public Window {
   bool done_ = false, cut_short_ = false;
 };
 
-// Reads what the stream held when the look began. An acknowledgement only lets the broker send more.
+// Reads a stream until it is quiet, which is its end; a stream's depth is not told reliably. Bounded in time, for the sake of one
+// that is written to without a pause. An acknowledgement only lets the broker send more.
 class StreamWindow final : public Window {
  public:
-  StreamWindow(Session& session, std::unique_ptr<Connection> connection, std::uint64_t expected) : session_(session), connection_(std::move(connection)), left_(expected) {}
+  StreamWindow(Session& session, std::unique_ptr<Connection> connection)
+      : session_(session), connection_(std::move(connection)), until_(Deadline::in(session.clock, kStreamTime)) {}
 
   Result<bool> next(Batch& page, Deadline deadline) override {
     PageWriter writer(page);
     std::uint64_t last_tag = 0;
-    while (left_ > 0 && !writer.full()) {
+    while (!ended_ && !writer.full()) {
       CLAW_TRY_ASSIGN(const Event event, connection_->next(Deadline::in(session_.clock, kStreamQuiet).or_sooner(deadline), deadline));
-      if (event.kind != Event::Kind::delivery) {  // its head was cut off by retention meanwhile, or it was deleted
-        left_ = 0;
-        break;
-      }
+      ended_ = event.kind != Event::Kind::delivery || until_.expired(session_.clock);
+      if (event.kind != Event::Kind::delivery) break;
       CLAW_TRY_ASSIGN(const Seen seen, see(event.delivery, ""));
       if (!seen.offset) return make_error(Code::corrupt, "stream", "a message without x-stream-offset");
       writer.add({*seen.offset, 0}, event.delivery.body, seen.envelope, {.waiting = 1});
       last_tag = event.delivery.tag;
-      --left_;
+      ++read_;
     }
     if (last_tag != 0) CLAW_TRY(connection_->credit(last_tag));
-    if (left_ == 0 && connection_ != nullptr && writer.empty()) {
+    if (ended_ && connection_ != nullptr && writer.empty()) {
       CLAW_TRY(connection_->close_channel(deadline));
       session_.give_back(std::move(connection_));
     }
@@ -185,10 +186,16 @@ class StreamWindow final : public Window {
     return more;
   }
 
+  std::string remark() const override {
+    return until_.expired(session_.clock) ? fmt::format("Only the first {} messages of the stream were read: the time was up.", grouped(read_)) : std::string();
+  }
+
  private:
   Session& session_;
   std::unique_ptr<Connection> connection_;
-  std::uint64_t left_;
+  Deadline until_;
+  std::uint64_t read_ = 0;
+  bool ended_ = false;
 };
 
 }  // namespace
@@ -197,9 +204,8 @@ Result<std::unique_ptr<Window>> look_at(Session& session, const QueueView& queue
   CLAW_TRY_ASSIGN(Permission may, may_look(session, queue.id.name, deadline));
   if (queue.type == QueueType::stream) {
     CLAW_TRY_ASSIGN(auto connection, session.holder(deadline));
-    CLAW_TRY_ASSIGN(const Depth depth, connection->depth(queue.id.name, deadline));
-    if (depth.ready > 0) CLAW_TRY(connection->consume(queue.id.name, kStreamPrefetch, "first", deadline));
-    return std::unique_ptr<Window>(std::make_unique<StreamWindow>(session, std::move(connection), depth.ready));
+    CLAW_TRY(connection->consume(queue.id.name, kStreamPrefetch, "first", deadline));
+    return std::unique_ptr<Window>(std::make_unique<StreamWindow>(session, std::move(connection)));
   }
   // The dead-letter queue has rules of its own. Where it must not be looked at, its evidence is missing, which only lowers confidence.
   Permission may_dead;
