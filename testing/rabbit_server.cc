@@ -154,8 +154,12 @@ std::string RabbitServer::api(const std::string& method, const std::string& path
 void RabbitServer::declare(const std::string& queue, const std::string& arguments) const {
   api("PUT", "/queues/%2F/" + queue, R"({"durable":true,"arguments":)" + arguments + "}");
   api("DELETE", "/queues/%2F/" + queue + "/contents");
+  await_policy(queue);
+}
+
+void RabbitServer::await_policy(const std::string& queue) const {
   bool known = false;
-  for (int i = 0; i < 200 && !known; ++i) {
+  for (int i = 0; i < 600 && !known; ++i) {
     known = api("GET", "/queues/%2F/" + queue + "?columns=effective_policy_definition").find("effective_policy_definition") != std::string::npos;
     if (!known) ::usleep(50'000);
   }

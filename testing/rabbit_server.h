@@ -26,6 +26,8 @@ class RabbitServer {
   std::string api(const std::string& method, const std::string& path, const std::string& body = "") const;
   // Declares a durable queue, waits until its policy is known, and empties it when it was there.
   void declare(const std::string& queue, const std::string& arguments_json = "{}") const;
+  // The management API tells a queue's policy some time after it was made, or after a start.
+  void await_policy(const std::string& queue) const;
   void remove_queue(const std::string& queue) const;
   // Runs rabbitmqctl; true when it succeeded.
   bool control(const std::string& arguments) const;

@@ -177,6 +177,7 @@ class Amqp final : public Connection {
 
   Status acknowledge(std::span<const std::uint64_t> tags, Deadline deadline) override {
     if (tags.empty()) return {};
+    CLAW_CHECK(!consuming_);  // request() drops deliveries that come before its answer
     if (!transactions_) {
       amqp_tx_select_t select{};
       CLAW_TRY(request("tx.select", AMQP_TX_SELECT_METHOD, &select, AMQP_TX_SELECT_OK_METHOD, deadline));

@@ -68,7 +68,7 @@ class Connection {
   // Ends the consumer: next() gives what was under way, then `stopped`. What was delivered stays held.
   virtual Status stop() = 0;
   // All of these or none, in one transaction. A quorum queue's channel sends at most 32 single acknowledgements ahead and keeps the
-  // rest to itself: closing the channel after such would return messages that were acknowledged (measured). A commit is one command.
+  // rest to itself: closing the channel after such would return messages that were acknowledged (measured). A commit is one command. Only when the consumer has ended.
   virtual Status acknowledge(std::span<const std::uint64_t> tags, Deadline deadline) = 0;
   // For streams only: lets the broker send more.
   virtual Status credit(std::uint64_t last_tag) = 0;

@@ -49,7 +49,7 @@ Status may_restore(Session& session, const std::string& queue, Deadline deadline
 }
 
 // One batch: confirmed in its queue before it leaves the quarantine.
-Status put_back(Session& session, const std::string& queue, Hold& hold, std::vector<HeldCopy>& batch, std::set<std::size_t>& restored, Deadline deadline) {
+Status put_back(Session& session, const std::string& queue, Hold& hold, std::span<const HeldCopy> batch, std::set<std::size_t>& restored, Deadline deadline) {
   CLAW_TRY_ASSIGN(Connection * publisher, session.publisher(deadline));
   for (const HeldCopy& one : batch) {
     if (!restored.insert(one.copy.number).second) continue;  // a double that a crash left: once is enough
@@ -60,9 +60,7 @@ Status put_back(Session& session, const std::string& queue, Hold& hold, std::vec
   if (session.after) session.after("restored");
   std::vector<std::uint64_t> tags;
   for (const HeldCopy& one : batch) tags.push_back(one.tag);
-  CLAW_TRY(hold.remove(tags, deadline));
-  batch.clear();
-  return {};
+  return hold.remove(tags, deadline);
 }
 
 }  // namespace
@@ -106,18 +104,19 @@ Result<RestoreOutcome> restore_messages(Session& session, const RestoreRequest& 
   }
   CLAW_TRY(may_restore(session, request.queue.name, deadline));
   CLAW_TRY_ASSIGN(const auto hold, hold_quarantine(session, request.quarantine, deadline));
-  std::set<std::size_t> restored;
-  std::vector<HeldCopy> batch;
+  std::vector<HeldCopy> copies;
   for (;;) {
     CLAW_TRY_ASSIGN(auto held, next_copy(*hold, request.execution_id, deadline));
-    const bool end = !held.has_value();
+    if (!held) break;
     // Bytes that are not those of the snapshot stay where they are: somebody changed them.
-    const bool ours = !end && held->copy.number < request.messages.size() && held->copy.fields == request.messages[held->copy.number].fields;
-    if (ours) batch.push_back(std::move(*held));
-    else if (!end) ++out.failed;
-    if (batch.size() == kRestoreBatch || end) CLAW_TRY(put_back(session, request.queue.name, *hold, batch, restored, deadline));
-    if (end) break;
+    const bool ours = held->copy.number < request.messages.size() && held->copy.fields == request.messages[held->copy.number].fields;
+    if (ours) copies.push_back(std::move(*held));
+    else ++out.failed;
   }
+  CLAW_TRY(hold->stop(deadline));
+  std::set<std::size_t> restored;
+  for (std::size_t first = 0; first < copies.size(); first += kRestoreBatch)
+    CLAW_TRY(put_back(session, request.queue.name, *hold, std::span(copies).subspan(first, std::min(kRestoreBatch, copies.size() - first)), restored, deadline));
   CLAW_TRY(hold->release(deadline));
   out.restored = restored.size();
   out.already_present = removable - std::min(removable, out.restored + out.failed);

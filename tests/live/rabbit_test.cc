@@ -89,6 +89,9 @@ std::vector<Got> drain(const std::string& queue) {
     out.push_back({number_of(event->delivery.body), is_poison(event->delivery.body), event->delivery.redelivered, seen->delivery_count});
     tags.push_back(event->delivery.tag);
   }
+  EXPECT_TRUE(connection->stop().ok());
+  while (connection->next(soon(), soon())->kind == rabbitmq::Event::Kind::delivery) {
+  }
   EXPECT_TRUE(connection->acknowledge(tags, soon()).ok());
   return out;
 }
@@ -422,7 +425,7 @@ TEST(Rabbit, looks_are_refused_with_the_reason_on_real_queues) {
   for (int i = 0; i < 100 && server().api("GET", "/queues/%2F/r-single?columns=consumers").find(":1") == std::string::npos; ++i) ::usleep(100'000);
   refused("r-single", "single active");
   server().api("PUT", "/queues/%2F/r-auto", R"({"durable":true,"auto_delete":true,"arguments":{}})");
-  for (int i = 0; i < 100 && server().api("GET", "/queues/%2F/r-auto?columns=effective_policy_definition").find("effective") == std::string::npos; ++i) ::usleep(100'000);
+  server().await_policy("r-auto");
   refused("r-auto", "auto-delete");
   server().declare("r-expiring");
   {
@@ -614,7 +617,7 @@ TEST(Rabbit, nothing_is_set_aside_in_a_queue_that_could_lose_it) {
 
 TEST(Rabbit, a_stream_is_read_by_offset_any_number_of_times_and_gives_up_nothing) {
   server().api("PUT", "/queues/%2F/log", R"({"durable":true,"arguments":{"x-queue-type":"stream"}})");
-  for (int i = 0; i < 100 && server().api("GET", "/queues/%2F/log?columns=effective_policy_definition").find("effective") == std::string::npos; ++i) ::usleep(100'000);
+  server().await_policy("log");
   publish("log", 0, 3'000, 100);
   const auto broker = adapter();
   for (int time = 0; time < 2; ++time) {
@@ -735,6 +738,8 @@ TEST(Rabbit, kill_9_of_the_broker_between_confirm_and_acknowledgement_loses_noth
   }
   server().start();
   await_ready("crash", 400);
+  server().await_policy("crash");
+  server().await_policy("crash.quarantine");
   expect_finished("crash", seen, "exec-b", 400, 10);
 }
 
