@@ -125,7 +125,7 @@ RabbitServer::~RabbitServer() {
 std::string RabbitServer::exports() const {
   return "HOME=" + dir_ + " RABBITMQ_NODENAME=claw@localhost RABBITMQ_DIST_PORT=" + std::to_string(dist_port_) + " ERL_EPMD_PORT=" + std::to_string(epmd_port_) +
          " ERL_EPMD_ADDRESS=127.0.0.1 RABBITMQ_MNESIA_BASE=" + dir_ + "/mnesia RABBITMQ_LOG_BASE=" + dir_ + "/log RABBITMQ_ENABLED_PLUGINS_FILE=" + dir_ +
-         "/enabled_plugins RABBITMQ_CONFIG_FILE=" + dir_ + "/rabbitmq.conf RABBITMQ_CONF_ENV_FILE=/dev/null ";
+         "/enabled_plugins RABBITMQ_CONFIG_FILE=" + dir_ + "/rabbitmq.conf RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-rabbit quorum_tick_interval 300' ";
 }
 
 void RabbitServer::guard(pid_t group) const { CLAW_CHECK(::write(guard_pipe_, &group, sizeof group) == sizeof group); }
