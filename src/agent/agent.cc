@@ -38,10 +38,10 @@ std::string percent(std::uint64_t part, std::uint64_t whole) {
   return fmt::format("{:.2f}", whole == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole));
 }
 
-// A list's message has no id of its own: its place is a hint, the digest of its content the identity.
+// A list's or a RabbitMQ queue's message has no id of its own: its place is a hint, the digest of its content the identity.
 std::string message_id(const QueueView& queue, const detect::Member& member) {
   if (queue.type == QueueType::stream) return fmt::format("{}-{}", member.key.high, member.key.low);
-  return fmt::format("list:{}@{:016x}", member.key.high, member.digest);
+  return fmt::format("{}:{}@{:016x}", name(queue.type), member.key.high, member.digest);
 }
 
 json finding_json(const Finding& finding) {
@@ -359,7 +359,8 @@ class LocalAgent final : public Agent {
   Result<Observation> observe(const TenantId& tenant, const std::vector<QueueView>& queues, Progress& progress) {
     detect::Tally tally;
     const ScanProgress hooks{.advance = [&](std::uint64_t done, std::uint64_t total) { progress.advance(done, total); },
-                             .brake_on = [this] { return brake_on(); }};
+                             .brake_on = [this] { return brake_on(); },
+                             .note = [&](std::string_view text) { progress.note(text); }};
     for (std::size_t first = 0; first < queues.size();) {
       std::size_t last = first;
       while (last < queues.size() && queues[last].id.broker == queues[first].id.broker) ++last;

@@ -8,6 +8,8 @@
 #include <mutex>
 #include <thread>
 
+#include "base/text.h"
+
 namespace claw {
 namespace {
 
@@ -101,6 +103,10 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
   for (const QueueView& queue : queues) total += queue.entries;
   for (std::size_t q = 0; q < queues.size(); ++q) {
     if (queues[q].entries == 0) continue;
+    if (!queues[q].look.refusal.empty()) {
+      progress.note(escape(queues[q].id.text(), 120) + ": not looked at: " + queues[q].look.refusal);
+      continue;
+    }
     CLAW_TRY_ASSIGN(const auto window, broker.look(queues[q], Deadline::in(clock, kPageTimeout)));
     QueuePages pages(first_index + static_cast<std::uint32_t>(q), conveyor);
     for (;;) {
@@ -113,6 +119,7 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
       progress.advance(done, total);
     }
     pages.end();
+    if (const std::string remark = window->remark(); !remark.empty()) progress.note(escape(queues[q].id.text(), 120) + ": " + remark);
   }
   return {};
 }

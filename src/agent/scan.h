@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <span>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -14,6 +15,7 @@ namespace claw {
 struct ScanProgress {
   std::function<void(std::uint64_t done, std::uint64_t total)> advance;
   std::function<bool()> brake_on;
+  std::function<void(std::string_view text)> note;  // a queue that must not be looked at, and why; what a look had to do
 };
 
 // Looks at `queues` in order, all of `broker`; `first_index` is the index of queues[0] in the tally.

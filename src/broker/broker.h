@@ -27,6 +27,8 @@ class Window {
   virtual ~Window() = default;
   // Fills `page`, or returns false at the end. A queue deleted meanwhile is the end, not an error.
   virtual Result<bool> next(Batch& page, Deadline deadline) = 0;
+  // After the end: what the user should know about how this look went, in words; empty when there is nothing.
+  virtual std::string remark() const { return {}; }
 };
 
 enum class Fate {

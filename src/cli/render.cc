@@ -65,6 +65,25 @@ std::string table(const std::vector<std::vector<std::string>>& rows, const std::
   return out;
 }
 
+namespace {
+
+// What a look at a queue costs, why it is not looked at, and which consumers are stuck.
+std::string remarks(const Topology& topology, Style style) {
+  std::string out;
+  for (const TenantTopology& t : topology.tenants) {
+    for (const QueueView& q : t.queues) {
+      const std::string queue = shown(q.id.name);
+      if (!q.look.refusal.empty()) out += paint(style, "33", "not looked at  ") + queue + ": " + q.look.refusal + "\n";
+      else if (!q.look.caveat.empty()) out += paint(style, "2", "looks  ") + queue + ": " + q.look.caveat + "\n";
+      for (const ConsumerView& c : q.consumers)
+        if (!c.stuck.empty()) out += paint(style, "33", "stuck  ") + queue + ": " + escape(c.name, 80) + " " + c.stuck + "\n";
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
 std::string show(const Topology& topology, Style style) {
   std::vector<std::vector<std::string>> rows = {{"TENANT", "BROKER", "QUEUE", "TYPE", "BACKLOG", "HELD", "OLDEST", "GROUPS", "CONSUMERS"}};
   std::size_t queues = 0, groups = 0;
@@ -76,7 +95,7 @@ std::string show(const Topology& topology, Style style) {
       groups += q.groups.size();
     }
   }
-  return table(rows, {false, false, false, false, true, true, true, true, true}) + troubles(topology.troubles, style) +
+  return table(rows, {false, false, false, false, true, true, true, true, true}) + remarks(topology, style) + troubles(topology.troubles, style) +
          fmt::format("{} tenants, {} queues, {} consumer groups.\n", topology.tenants.size(), queues, groups);
 }
 
@@ -171,9 +190,14 @@ std::string topology_json(const Topology& topology) {
     for (const QueueView& q : t.queues) {
       json groups = json::array(), consumers = json::array();
       for (const GroupView& g : q.groups) groups.push_back({{"name", escape(g.name)}, {"consumers", g.consumers}, {"pending", g.pending}, {"lag", g.lag}});
-      for (const ConsumerView& c : q.consumers) consumers.push_back({{"group", escape(c.group)}, {"name", escape(c.name)}, {"pending", c.pending}, {"idle_ms", c.idle_ms}});
+      for (const ConsumerView& c : q.consumers) {
+        consumers.push_back({{"group", escape(c.group)}, {"name", escape(c.name)}, {"pending", c.pending}, {"idle_ms", c.idle_ms}});
+        if (!c.stuck.empty()) consumers.back()["stuck"] = c.stuck;
+      }
       queues.push_back({{"broker", q.id.broker}, {"name", escape(q.id.name)}, {"type", std::string(name(q.type))}, {"backlog", q.backlog}, {"held", q.held},
                         {"consumers", consumers}, {"groups", groups}, {"dead_letter", q.dead_letter.empty() ? json(nullptr) : json(escape(q.dead_letter))}});
+      for (const auto& [key, words] : {std::pair("look", &q.look.caveat), std::pair("no_look", &q.look.refusal), std::pair("no_removal", &q.look.no_removal)})
+        if (!words->empty()) queues.back()[key] = *words;
     }
     tenants.push_back({{"id", t.tenant.id}, {"tier", std::string(name(t.tenant.tier))}, {"queues", queues}});
   }

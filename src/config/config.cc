@@ -366,6 +366,10 @@ brokers:
     url: redis://127.0.0.1:6379/0    # rediss:// for TLS, redis+unix:///path for a socket
     # user: deployclaw
     # password: {env: REDIS_PASSWORD}   # or {file: /run/secrets/redis} or {credential: redis}; never in clear
+  # rabbit-local:
+  #   kind: rabbitmq
+  #   url: amqp://deployclaw@127.0.0.1:5672/%2f    # amqps:// for TLS; host:port,host:port for a cluster
+  #   management_url: http://127.0.0.1:15672       # without it no queue is looked at: delivery limits would be unknown
 
 tenants:
   tenant_42:

@@ -98,7 +98,7 @@ void Examiner::examine(const Batch& page, std::uint64_t number) {
     const content::Features& features = reader_.read(fields);
     Seen seen = judge(entry);
     seen.row = row_of(features, number, fields);
-    seen.by_digest = nameless(fields);
+    seen.by_digest = !fields.empty() && fields.front().name.empty();  // a body: of a list, or of a broker without ids
     chunk.values.insert(chunk.values.end(), features.values.begin(), features.values.begin() + static_cast<std::ptrdiff_t>(chunk.columns));
     if (!seen.evidence_only) {
       for (const Field& field : fields) bytes_ += field.value.size();

@@ -78,9 +78,9 @@ json queue_json(const PlannedQueue& queue) {
 PlannedQueue queue_of(const json& value) {
   PlannedQueue queue;
   queue.queue = {value.at("broker").get<std::string>(), text_bytes(value.at("name_hex"))};
-  const auto type = value.at("type").get<std::string>();
-  if (type != "stream" && type != "list") throw std::invalid_argument("unknown queue type");
-  queue.type = type == "stream" ? QueueType::stream : QueueType::list;
+  const auto type = queue_type(value.at("type").get<std::string>());
+  if (!type) throw std::invalid_argument("unknown queue type");
+  queue.type = *type;
   queue.entries = value.at("entries").get<std::uint64_t>();
   queue.quarantine = text_bytes(value.at("quarantine_hex"));
   const std::string end = value.value("takes_from", "tail");

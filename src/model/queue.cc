@@ -9,6 +9,8 @@ std::string_view name(QueueType type) {
   switch (type) {
     case QueueType::stream: return "stream";
     case QueueType::list: return "list";
+    case QueueType::classic: return "classic";
+    case QueueType::quorum: return "quorum";
   }
   std::abort();
 }
@@ -19,6 +21,12 @@ std::string_view name(ListEnd end) {
     case ListEnd::head: return "head";
   }
   std::abort();
+}
+
+std::optional<QueueType> queue_type(std::string_view text) {
+  for (const QueueType type : {QueueType::stream, QueueType::list, QueueType::classic, QueueType::quorum})
+    if (name(type) == text) return type;
+  return std::nullopt;
 }
 
 std::string_view name(Tier tier) {

@@ -23,8 +23,10 @@ struct QueueId {
   std::string text() const { return broker + "/" + name; }
 };
 
-enum class QueueType { stream, list };
-std::string_view name(QueueType type);  // "stream", "list"
+// stream: Redis or RabbitMQ, read by id or offset. list: Redis. classic, quorum: RabbitMQ, whose messages have no id.
+enum class QueueType { stream, list, classic, quorum };
+std::string_view name(QueueType type);
+std::optional<QueueType> queue_type(std::string_view name);
 
 // The end of a Redis list that consumers take from (RPOP, BRPOP, LMOVE … RIGHT: the tail; LPOP, BLPOP: the head).
 enum class ListEnd { tail, head };
@@ -39,6 +41,8 @@ struct LookPromise {
   bool keeps_order = true;
   std::optional<std::uint32_t> looks_left;  // before the broker itself drops; nullopt = no limit
   std::string caveat;                       // in words, empty when there is none
+  std::string refusal;                      // why it must not be looked at now; empty when it may
+  std::string no_removal;                   // why no message can be removed from it, and what can be done instead; empty when one can
 };
 
 struct GroupView {
@@ -56,6 +60,7 @@ struct ConsumerView {
   std::string name;
   std::uint64_t pending = 0;
   std::uint64_t idle_ms = 0;
+  std::string stuck;  // why it is taken to be stuck; empty when it is not, or when that cannot be told
 };
 
 struct QueueView {

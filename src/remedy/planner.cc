@@ -88,7 +88,11 @@ Plan make_plan(const PlanInputs& inputs) {
   plan.messages_seen = seen.messages_seen;
 
   std::map<QueueId, PlannedQueue> queues;
-  for (const QueueView& view : seen.queues) queues.emplace(view.id, planned_queue(view, inputs));
+  std::set<QueueId> unremovable;  // reported, never planned
+  for (const QueueView& view : seen.queues) {
+    queues.emplace(view.id, planned_queue(view, inputs));
+    if (!view.look.no_removal.empty()) unremovable.insert(view.id);
+  }
   for (std::size_t f = 0; f < seen.findings.size(); ++f) {
     const Finding& finding = seen.findings[f];
     if (bps(finding.lower_bound) < inputs.limits.confidence_bps) continue;
@@ -101,6 +105,7 @@ Plan make_plan(const PlanInputs& inputs) {
     for (const PoisonRef& ref : seen.members[f]) {
       const auto queue = queues.find(ref.queue);
       CLAW_CHECK(queue != queues.end());
+      if (unremovable.contains(ref.queue)) continue;
       queue->second.messages.push_back({.id = ref.id, .key = ref.key, .signature = signature, .attempts = ref.attempts, .digest = ref.digest});
     }
   }

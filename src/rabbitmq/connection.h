@@ -1,0 +1,84 @@
+// One AMQP 0-9-1 connection with one channel in use at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "rabbitmq/url.h"
+
+namespace claw::rabbitmq {
+
+// Larger than what a broker takes by default (128 MiB): a message beyond it ends the connection.
+inline constexpr std::uint64_t kMostBody = 160ull << 20;
+
+// One delivered message. Views live until the next call of its connection.
+struct Delivery {
+  std::uint64_t tag = 0;
+  bool redelivered = false;
+  std::string_view exchange, routing_key;
+  std::string_view properties;  // as on the wire
+  std::string_view body;
+};
+
+struct Depth {
+  std::uint64_t ready = 0;
+  std::uint64_t consumers = 0;
+};
+
+// What the server did, apart from answering a request.
+struct Event {
+  enum class Kind { none, delivery, stopped };  // nothing in time / … / our consumer has ended: by stop(), or its queue is gone
+  Kind kind = Kind::none;
+  Delivery delivery;
+};
+
+// Used by one thread. Heartbeats are answered within every call that waits. Errors: unavailable (refused, reset, closed by the
+// server, heartbeat missed), denied (login, vhost, rights), not_found, conflict (locked), invalid (precondition), timed_out, full,
+// corrupt. After any error the channel is closed; broken() tells whether the connection is too. Destroying it drops the
+// socket: the server then returns every message that was held through it.
+class Connection {
+ public:
+  // Tries the hosts in order. `purpose` is shown to operators as the connection's name: "deployclaw <purpose>".
+  static Result<std::unique_ptr<Connection>> open(const Endpoint& endpoint, std::string_view purpose, Clock& clock, Deadline deadline);
+  virtual ~Connection() = default;
+
+  virtual bool broken() const = 0;
+  // Takes in what arrived (heartbeats, a close) without waiting.
+  virtual Status pump() = 0;
+  virtual std::string where() const = 0;
+
+  virtual Status ping(Deadline deadline) = 0;
+
+  // A channel is opened by the first of these that needs one: depth, declare, consume, publish. Closing it returns every message that is held, at its old place.
+  virtual Status close_channel(Deadline deadline) = 0;
+
+  virtual Result<Depth> depth(std::string_view queue, Deadline deadline) = 0;  // passive declare: changes nothing
+  virtual Status declare_durable_classic(std::string_view queue, Deadline deadline) = 0;
+
+  // At most `prefetch` (1 … 65,535) messages are held at a time. `stream_offset`: for streams, "first" or a number.
+  virtual Status consume(std::string_view queue, std::uint16_t prefetch, std::optional<std::string> stream_offset, Deadline deadline) = 0;
+  // Waits for the next event until `first`, and then for the rest of its message until `whole`.
+  virtual Result<Event> next(Deadline first, Deadline whole) = 0;
+  // Ends the consumer: next() gives what was under way, then `stopped`. What was delivered stays held.
+  virtual Status stop() = 0;
+  // All of these or none, in one transaction. A quorum queue's channel sends at most 32 single acknowledgements ahead and keeps the
+  // rest to itself: closing the channel after such would return messages that were acknowledged (measured). A commit is one command. Only when the consumer has ended.
+  virtual Status acknowledge(std::span<const std::uint64_t> tags, Deadline deadline) = 0;
+  // For streams only: lets the broker send more.
+  virtual Status credit(std::uint64_t last_tag) = 0;
+
+  // To the default exchange with the queue as key, mandatory. The first publish turns confirms on.
+  virtual Status publish(std::string_view queue, std::string_view properties, std::string_view body, Deadline deadline) = 0;
+  // Returns when the broker took responsibility for everything that was published. Code::outcome_unknown when an answer did not
+  // come in time (an alarm blocks publishers), Code::full when the broker refused one (length limit), Code::not_found when the
+  // queue is gone.
+  virtual Status confirmed(Deadline deadline) = 0;
+};
+
+}  // namespace claw::rabbitmq

@@ -1,0 +1,44 @@
+// The planned messages of a queue, found again in one hold. A message of RabbitMQ has no id that the broker would know: it is
+// recognised by the digest of all its bytes. Equal bytes are different messages: they are counted.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "broker/broker.h"
+#include "rabbitmq/hold.h"
+
+namespace claw::rabbitmq {
+
+struct HeldTag {
+  std::uint64_t tag = 0;
+  bool redelivered = false;
+};
+
+// What one hold found of a plan. Kept between read() and the waves of the removal, so that all of them cost one delivery.
+struct Kept {
+  std::unique_ptr<Hold> hold;
+  std::map<std::string, std::deque<HeldTag>> by_digest;             // 32 raw bytes
+  std::map<std::string, std::vector<OwnedField>> content;           // only when it was asked for
+  bool exhausted = false;                                           // what is not here was not in the queue
+};
+
+// Holds the queue from its head until every planned message was met, or to the bound. Refuses by the look policy.
+Result<Kept> gather(Session& session, const PlannedQueue& queue, bool with_content, Deadline deadline);
+
+// Gives back what is kept of this queue, or of all.
+void let_go(Session& session, const std::string& queue);
+void let_go_all(Session& session);
+
+// The facts that a look at this queue stands on, or Code::refused with the reason.
+struct Permission {
+  HoldLimits limits;
+  std::optional<std::int64_t> delivery_limit;
+  LookPromise promise;
+};
+Result<Permission> may_look(Session& session, const std::string& queue, Deadline deadline);
+
+}  // namespace claw::rabbitmq

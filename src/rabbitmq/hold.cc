@@ -1,0 +1,138 @@
+#include "rabbitmq/hold.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+
+namespace claw::rabbitmq {
+namespace {
+
+constexpr Millis kQuiet{150};     // after so long without a delivery the depth is asked
+constexpr Millis kPatience{2'000};  // ready messages that are not given to us for so long are somebody else's
+constexpr Millis kReturn{10'000};
+
+}  // namespace
+
+Hold::Hold(Session& session, std::string queue, const HoldLimits& limits, std::optional<std::int64_t> delivery_limit)
+    : session_(session), queue_(std::move(queue)), limits_(limits), delivery_limit_(delivery_limit), opened_(session.clock.mono()) {}
+
+Result<std::unique_ptr<Hold>> Hold::open(Session& session, std::string queue, const HoldLimits& limits, std::optional<std::int64_t> delivery_limit, Deadline deadline) {
+  std::unique_ptr<Hold> hold(new Hold(session, std::move(queue), limits, delivery_limit));
+  CLAW_TRY_ASSIGN(hold->connection_, session.holder(deadline));
+  CLAW_TRY_ASSIGN(const Depth depth, hold->connection_->depth(hold->queue_, deadline));
+  hold->expected_ = std::min<std::uint64_t>({depth.ready, limits.messages, 65'535});
+  hold->exhausted_ = depth.ready == 0;
+  hold->stopped_ = hold->expected_ == 0;
+  if (hold->stopped_) return hold;
+  ++session.holds[hold->queue_];
+  CLAW_TRY(hold->connection_->consume(hold->queue_, static_cast<std::uint16_t>(hold->expected_), std::nullopt, deadline));
+  return hold;
+}
+
+Hold::~Hold() {
+  if (connection_ != nullptr) static_cast<void>(release(Deadline::in(session_.clock, kReturn)).ok());
+}
+
+Result<bool> Hold::next(Held& out, Deadline deadline) {
+  const Deadline end(opened_ + limits_.time);
+  MonoTime last = session_.clock.mono();
+  while (!stopped_ && taken_ < expected_ && bytes_ < limits_.bytes && !end.expired(session_.clock)) {
+    if (deadline.expired(session_.clock)) return make_error(Code::timed_out, "hold " + escape(queue_, 120), "no message before the deadline");
+    CLAW_TRY_ASSIGN(const Event event, connection_->next(Deadline::in(session_.clock, kQuiet).or_sooner(deadline), deadline));
+    switch (event.kind) {
+      case Event::Kind::delivery: return take(out, event.delivery, deadline);
+      case Event::Kind::stopped:  // the queue was deleted
+        stopped_ = exhausted_ = true;
+        break;
+      case Event::Kind::none: {
+        CLAW_TRY_ASSIGN(const bool over, nothing_more(deadline));
+        if (over || session_.clock.mono() - last > kPatience) return false;
+        break;
+      }
+    }
+  }
+  return false;
+}
+
+// The queue's end: nothing is ready although we would get it.
+Result<bool> Hold::nothing_more(Deadline deadline) {
+  CLAW_TRY_ASSIGN(Connection * control, session_.control(deadline));
+  const Result<Depth> depth = control->depth(queue_, deadline);
+  if (!depth && depth.error().code != Code::not_found) return depth.error();
+  exhausted_ = !depth || depth->ready == 0;
+  return exhausted_;
+}
+
+Result<bool> Hold::take(Held& out, const Delivery& delivery, Deadline deadline) {
+  CLAW_TRY_ASSIGN(Seen seen, see(delivery, queue_));
+  ++taken_;
+  bytes_ += delivery.body.size() + delivery.properties.size();
+  if (delivery_limit_ && seen.delivery_count >= *delivery_limit_) CLAW_TRY(rescue(delivery, seen, deadline));
+  if (taken_ == expected_ && !exhausted_) CLAW_TRY(nothing_more(deadline));
+  out = {.tag = delivery.tag, .redelivered = delivery.redelivered, .body = delivery.body, .seen = std::move(seen)};
+  return true;
+}
+
+Status Hold::rescue(const Delivery& delivery, const Seen& seen, Deadline deadline) {
+  const auto fields = fields_of(delivery.body, seen.envelope);
+  CLAW_TRY_ASSIGN(const Publishing copy, for_queue(fields, session_.endpoint.user));
+  CLAW_TRY_ASSIGN(Connection * publisher, session_.publisher(deadline));
+  CLAW_TRY(publisher->publish(queue_, copy.properties, copy.body, deadline));
+  CLAW_TRY(publisher->confirmed(deadline));
+  rescued_.push_back(delivery.tag);
+  ++rescues_;
+  return {};
+}
+
+// Ends deliveries; what was still under way is held too, and is rescued where it must be.
+Status Hold::stop(Deadline deadline) {
+  if (!stopped_) {
+    CLAW_TRY(connection_->stop());
+    for (;;) {
+      CLAW_TRY_ASSIGN(const Event event, connection_->next(deadline, deadline));
+      if (event.kind == Event::Kind::none) return make_error(Code::timed_out, "hold " + escape(queue_, 120), "the consumer did not end before the deadline");
+      if (event.kind == Event::Kind::stopped) break;
+      Held unread;
+      CLAW_TRY(take(unread, event.delivery, deadline));
+    }
+    stopped_ = true;
+  }
+  CLAW_TRY(remove(rescued_, deadline));
+  rescued_.clear();
+  return {};
+}
+
+Status Hold::remove(std::span<const std::uint64_t> tags, Deadline deadline) {
+  CLAW_TRY(connection_->acknowledge(tags, deadline));
+  removed_ += tags.size();
+  return {};
+}
+
+Status Hold::release(Deadline deadline) {
+  if (connection_ == nullptr) return {};
+  Status done = stop(deadline);
+  if (done.ok()) done = connection_->close_channel(deadline);
+  if (done.ok()) session_.give_back(std::move(connection_));
+  connection_.reset();  // after an error: the broker returns what a dropped connection held
+  if (done.ok()) return await_return(deadline);
+  return done;
+}
+
+Status Hold::await_return(Deadline deadline) {
+  const std::uint64_t returned = taken_ - removed_;
+  const MonoTime start = session_.clock.mono();
+  while (returned > 0) {
+    CLAW_TRY_ASSIGN(Connection * control, session_.control(deadline));
+    const Result<Depth> depth = control->depth(queue_, deadline);
+    if (!depth && depth.error().code == Code::not_found) return {};
+    if (!depth) return depth.error();
+    const Millis waited = elapsed(start, session_.clock.mono());
+    if (depth->ready >= returned || (depth->consumers > 0 && waited > kQuiet) || waited > kReturn) return {};
+    session_.clock.sleep(Millis(5));
+  }
+  return {};
+}
+
+}  // namespace claw::rabbitmq

@@ -1,0 +1,69 @@
+// A bounded part of a queue, taken from its head and given back in order by closing the channel.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rabbitmq/message.h"
+#include "rabbitmq/session.h"
+
+namespace claw::rabbitmq {
+
+// One held message. The body lives until the next call of its hold.
+struct Held {
+  std::uint64_t tag = 0;
+  bool redelivered = false;
+  std::string_view body;
+  Seen seen;
+};
+
+// Messages are taken once, in order, until the bound or the end of what was ready at the start. A message that stands at the
+// queue's delivery limit would be dropped or dead-lettered on its return: it is put at the tail instead (published with confirm,
+// then acknowledged), at once. The destructor returns everything; if it cannot even do that, it drops the connection, and the
+// broker does.
+class Hold {
+ public:
+  static Result<std::unique_ptr<Hold>> open(Session& session, std::string queue, const HoldLimits& limits, std::optional<std::int64_t> delivery_limit, Deadline deadline);
+  ~Hold();
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
+
+  // False at the end.
+  Result<bool> next(Held& out, Deadline deadline);
+  // True when the end was that of the queue, not a bound of ours.
+  bool exhausted() const { return exhausted_; }
+  std::uint64_t taken() const { return taken_; }
+  std::uint64_t expected() const { return expected_; }  // of messages, by the queue's depth and our bound
+  std::uint64_t rescued() const { return rescues_; }  // put at the tail instead
+  MonoTime opened() const { return opened_; }
+
+  // Ends the taking: next() gives nothing after it.
+  Status stop(Deadline deadline);
+  // Removes these from the queue for good, all or none. Call stop() first, so that nothing more is delivered for them.
+  Status remove(std::span<const std::uint64_t> tags, Deadline deadline);
+  // Gives the rest back, and waits until the queue shows it (or live consumers may have taken it): close-ok comes before that.
+  Status release(Deadline deadline);
+
+ private:
+  Hold(Session& session, std::string queue, const HoldLimits& limits, std::optional<std::int64_t> delivery_limit);
+  Status rescue(const Delivery& delivery, const Seen& seen, Deadline deadline);
+  Result<bool> take(Held& out, const Delivery& delivery, Deadline deadline);
+  Result<bool> nothing_more(Deadline deadline);
+  Status await_return(Deadline deadline);
+
+  Session& session_;
+  std::string queue_;
+  HoldLimits limits_;
+  std::optional<std::int64_t> delivery_limit_;
+  std::unique_ptr<Connection> connection_;
+  MonoTime opened_;
+  std::uint64_t expected_ = 0, taken_ = 0, bytes_ = 0, rescues_ = 0, removed_ = 0;
+  bool exhausted_ = false, stopped_ = false;
+  std::vector<std::uint64_t> rescued_;  // tags to acknowledge once nothing more is delivered
+};
+
+}  // namespace claw::rabbitmq

@@ -1,0 +1,58 @@
+// What the operations of one lane share: connections, facts about the broker, and what is held between the waves of a drain.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "base/clock.h"
+#include "broker/broker.h"
+#include "rabbitmq/connection.h"
+#include "rabbitmq/look_policy.h"
+#include "rabbitmq/management.h"
+
+namespace claw::rabbitmq {
+
+struct Kept;  // gather.h
+
+class Session {
+ public:
+  Session(BrokerName name, Endpoint endpoint, std::unique_ptr<Management> management, Clock& clock, std::function<void(std::string_view)> after);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  const BrokerName name;
+  const Endpoint endpoint;
+  Clock& clock;
+  const std::unique_ptr<Management> management;            // null: unknown is what only it can tell
+  const std::function<void(std::string_view step)> after;  // tests only: a crash can be made here
+
+  // For passive declares and for publishes: an alarm stops the socket of a publisher, acks included, so a hold has its own.
+  Result<Connection*> control(Deadline deadline) { return live(control_, "control", deadline); }
+  Result<Connection*> publisher(Deadline deadline) { return live(publisher_, "publisher", deadline); }
+  // A connection for one hold. Give it back when its channel was closed in order.
+  Result<std::unique_ptr<Connection>> holder(Deadline deadline);
+  void give_back(std::unique_ptr<Connection> connection);
+
+  // At most a second old.
+  Result<BrokerFacts> broker(Deadline deadline);
+  // Fresh. Code::unsupported without a management API.
+  Result<QueueFacts> queue(std::string_view queue, Deadline deadline);
+
+  std::map<std::string, std::uint32_t> holds;  // how often this session held each queue: it raised delivery counts as often
+  std::map<std::string, Kept> kept;            // by queue, between read() and the last wave
+  // Numbers known to be in quarantine, by (queue, execution). Absent: not looked up yet.
+  std::map<std::pair<std::string, std::string>, std::set<std::size_t>> in_quarantine;
+
+ private:
+  Result<Connection*> live(std::unique_ptr<Connection>& connection, std::string_view purpose, Deadline deadline);
+  std::unique_ptr<Connection> control_, publisher_, idle_;
+  BrokerFacts facts_;
+  std::optional<MonoTime> facts_at_;
+};
+
+}  // namespace claw::rabbitmq

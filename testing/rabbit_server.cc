@@ -1,0 +1,175 @@
+#include "testing/rabbit_server.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/result.h"
+
+namespace claw::testing {
+namespace {
+
+sockaddr_in loopback(int port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
+// Free now; taken by the server a moment later.
+int free_port() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = loopback(0);
+  socklen_t size = sizeof address;
+  CLAW_CHECK(::bind(fd, reinterpret_cast<const sockaddr*>(&address), size) == 0);
+  CLAW_CHECK(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  ::close(fd);
+  return ntohs(address.sin_port);
+}
+
+// Status line, headers and body; empty when nobody answers.
+std::string http(int port, const std::string& method, const std::string& path, const std::string& body) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const sockaddr_in address = loopback(port);
+  std::string reply;
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+    const std::string text = method + " " + path + " HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\nauthorization: Basic " + base64("guest:guest") +
+                             "\r\ncontent-type: application/json\r\ncontent-length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+    CLAW_CHECK(::send(fd, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()));
+    char buffer[65536];
+    for (ssize_t got; (got = ::recv(fd, buffer, sizeof buffer, 0)) > 0;) reply.append(buffer, static_cast<std::size_t>(got));
+  }
+  ::close(fd);
+  return reply;
+}
+
+bool good(const std::string& reply) { return reply.size() > 12 && reply[9] == '2'; }
+
+pid_t run(const std::string& command, const std::string& log) {
+  const pid_t pid = ::fork();
+  if (pid != 0) return pid;
+  ::setpgid(0, 0);
+  const std::string text = command + " >>" + log + " 2>&1 </dev/null";
+  ::execl("/bin/sh", "sh", "-c", text.c_str(), nullptr);
+  ::_exit(127);
+}
+
+void end(pid_t& group) {
+  if (group <= 0) return;
+  ::kill(-group, SIGKILL);
+  ::waitpid(group, nullptr, 0);
+  group = -1;
+}
+
+// Ends process groups when the process that started it is gone, however it went: an aborted test leaves no server behind.
+pid_t start_guard(int& pipe_end) {
+  int ends[2];
+  CLAW_CHECK(::pipe2(ends, O_CLOEXEC) == 0);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::close(ends[1]);
+    ::setpgid(0, 0);
+    std::vector<pid_t> groups;
+    for (pid_t group; ::read(ends[0], &group, sizeof group) == sizeof group;) groups.push_back(group);
+    for (const pid_t group : groups) ::kill(-group, SIGKILL);
+    ::_exit(0);
+  }
+  ::close(ends[0]);
+  pipe_end = ends[1];
+  return pid;
+}
+
+const char* const kCertificates = R"(
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.pem &&
+openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr &&
+printf 'subjectAltName=DNS:localhost' >san && openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out server.pem)";
+
+}  // namespace
+
+RabbitServer::RabbitServer() : port_(free_port()), tls_port_(free_port()), management_port_(free_port()), dist_port_(free_port()), epmd_port_(free_port()) {
+  std::string name = "/tmp/claw-rabbit-XXXXXX";
+  CLAW_CHECK(::mkdtemp(name.data()) != nullptr);
+  dir_ = name;
+  const std::string make = "cd " + dir_ + " && { " + kCertificates + "; } 2>/dev/null";
+  CLAW_CHECK(std::system(make.c_str()) == 0);
+  std::ofstream(dir_ + "/enabled_plugins") << "[rabbitmq_management].\n";
+  std::ofstream(dir_ + "/rabbitmq.conf") << "listeners.tcp.1 = 127.0.0.1:" << port_ << "\nlisteners.ssl.1 = 127.0.0.1:" << tls_port_ << "\nssl_options.cacertfile = " << dir_
+                                         << "/ca.pem\nssl_options.certfile = " << dir_ << "/server.pem\nssl_options.keyfile = " << dir_ << "/server.key\nmanagement.tcp.port = "
+                                         << management_port_ << "\nmanagement.tcp.ip = 127.0.0.1\ncollect_statistics_interval = 250\nmanagement.sample_retention_policies.global.minute = 1\nmanagement.sample_retention_policies.basic.minute = 1\nmanagement.sample_retention_policies.detailed.10 = 1\nlog.console = true\nlog.console.level = warning\n";
+  guard_ = start_guard(guard_pipe_);
+  epmd_ = run("exec epmd -address 127.0.0.1 -port " + std::to_string(epmd_port_), dir_ + "/epmd.log");
+  guard(epmd_);
+  start();
+}
+
+RabbitServer::~RabbitServer() {
+  end(node_);
+  end(epmd_);
+  ::close(guard_pipe_);
+  ::waitpid(guard_, nullptr, 0);
+  std::error_code ignored;
+  std::filesystem::remove_all(dir_, ignored);
+}
+
+std::string RabbitServer::exports() const {
+  return "HOME=" + dir_ + " RABBITMQ_NODENAME=claw@localhost RABBITMQ_DIST_PORT=" + std::to_string(dist_port_) + " ERL_EPMD_PORT=" + std::to_string(epmd_port_) +
+         " ERL_EPMD_ADDRESS=127.0.0.1 RABBITMQ_MNESIA_BASE=" + dir_ + "/mnesia RABBITMQ_LOG_BASE=" + dir_ + "/log RABBITMQ_ENABLED_PLUGINS_FILE=" + dir_ +
+         "/enabled_plugins RABBITMQ_CONFIG_FILE=" + dir_ + "/rabbitmq.conf RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-rabbit quorum_tick_interval 300' ";
+}
+
+void RabbitServer::guard(pid_t group) const { CLAW_CHECK(::write(guard_pipe_, &group, sizeof group) == sizeof group); }
+
+void RabbitServer::start() {
+  node_ = run(exports() + "exec /usr/lib/rabbitmq/bin/rabbitmq-server", dir_ + "/node.log");
+  guard(node_);
+  const auto up = [&] { return good(http(management_port_, "GET", "/api/health/checks/port-listener/" + std::to_string(port_), "")); };
+  bool ready = false;
+  for (int i = 0; i < 2'400 && !ready; ++i) {
+    ::usleep(100'000);
+    ready = up();
+  }
+  CLAW_CHECK(ready);
+}
+
+void RabbitServer::crash() { end(node_); }
+
+std::string RabbitServer::api(const std::string& method, const std::string& path, const std::string& body) const {
+  const std::string reply = http(management_port_, method, "/api" + path, body);
+  if (!good(reply)) ::fprintf(stderr, "%s %s %s: %s\n", method.c_str(), path.c_str(), body.c_str(), reply.c_str());
+  CLAW_CHECK(good(reply));
+  return reply.substr(reply.find("\r\n\r\n") + 4);
+}
+
+void RabbitServer::declare(const std::string& queue, const std::string& arguments) const {
+  api("PUT", "/queues/%2F/" + queue, R"({"durable":true,"arguments":)" + arguments + "}");
+  api("DELETE", "/queues/%2F/" + queue + "/contents");
+  await_policy(queue);
+}
+
+void RabbitServer::await_policy(const std::string& queue) const {
+  bool known = false;
+  for (int i = 0; i < 600 && !known; ++i) {
+    known = api("GET", "/queues/%2F/" + queue + "?columns=effective_policy_definition").find("effective_policy_definition") != std::string::npos;
+    if (!known) ::usleep(50'000);
+  }
+  CLAW_CHECK(known);
+}
+
+void RabbitServer::remove_queue(const std::string& queue) const { static_cast<void>(http(management_port_, "DELETE", "/api/queues/%2F/" + queue, "")); }
+
+bool RabbitServer::control(const std::string& arguments) const {
+  return std::system((exports() + "/usr/lib/rabbitmq/bin/rabbitmqctl " + arguments + " >>" + dir_ + "/control.log 2>&1").c_str()) == 0;
+}
+
+}  // namespace claw::testing
