@@ -56,13 +56,13 @@ class Conveyor {
   bool closed_ = false;
 };
 
-Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, Conveyor& conveyor, Clock& clock,
+Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, Conveyor& conveyor, std::vector<OpenLook>& open, Clock& clock,
                   const ScanProgress& progress) {
   std::uint64_t total = 0, done = 0;
   for (const QueueView& queue : queues) total += queue.entries;
   for (std::size_t q = 0; q < queues.size(); ++q) {
     if (queues[q].entries == 0) continue;
-    CLAW_TRY_ASSIGN(const auto window, broker.look(queues[q], Deadline::in(clock, kPageTimeout)));
+    CLAW_TRY_ASSIGN(auto window, broker.look(queues[q], Deadline::in(clock, kPageTimeout)));
     for (;;) {
       if (progress.brake_on()) return make_error(Code::refused, "scan", "the brake is on");
       Batch page = conveyor.blank();
@@ -72,14 +72,15 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
       conveyor.put(std::move(page), first_index + static_cast<std::uint32_t>(q));
       progress.advance(done, total);
     }
+    if (queues[q].look.kind == LookKind::take) open.push_back({first_index + static_cast<std::uint32_t>(q), std::move(window)});
   }
   return {};
 }
 
 }  // namespace
 
-Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, detect::Tally& tally, Clock& clock,
-                   const ScanProgress& progress) {
+Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, detect::Tally& tally, std::vector<OpenLook>& open,
+                   Clock& clock, const ScanProgress& progress) {
   Conveyor conveyor;
   std::jthread examiner([&] {
     content::Inspector inspector;
@@ -88,7 +89,7 @@ Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint3
       conveyor.give_back(std::move(page.first));
     }
   });
-  Status read = read_pages(broker, queues, first_index, conveyor, clock, progress);
+  Status read = read_pages(broker, queues, first_index, conveyor, open, clock, progress);
   conveyor.close();
   examiner.join();
   return read;

@@ -27,6 +27,9 @@ class Window {
   virtual ~Window() = default;
   // Fills `page`, or returns false at the end. A queue deleted meanwhile is the end, not an error.
   virtual Result<bool> next(Batch& page, Deadline deadline) = 0;
+  // Ends the look, naming what is about to be removed; everything else goes back now. Of a queue whose look hides what
+  // it sees (LookKind::take) the named ones may stay hidden for some minutes, so that remove needs no second look.
+  virtual Status settle(std::span<const MessageKey>, Deadline) { return {}; }
 };
 
 enum class Fate {

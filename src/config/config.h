@@ -33,11 +33,13 @@ struct BrokerConfig {
   std::string user;
   std::string region;          // sqs
   std::string endpoint_url;    // sqs
+  std::string look = "hold-all";  // sqs: hold-all, sample or stream
   SecretRef password;
   std::string tls_ca;
   std::string tls_cert;
   std::string tls_key;
   std::string tls_server_name;
+  std::string state_dir;       // not from the file: where the adapter keeps what it must remember; the agent fills it in
 };
 
 // {broker: b, match: "queue:{tenant}", like: profile}

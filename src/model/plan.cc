@@ -75,9 +75,9 @@ json queue_json(const PlannedQueue& queue) {
 PlannedQueue queue_of(const json& value) {
   PlannedQueue queue;
   queue.queue = {value.at("broker").get<std::string>(), text_bytes(value.at("name_hex"))};
-  const auto type = value.at("type").get<std::string>();
-  if (type != "stream" && type != "list") throw std::invalid_argument("unknown queue type");
-  queue.type = type == "stream" ? QueueType::stream : QueueType::list;
+  const std::optional<QueueType> type = queue_type(value.at("type").get<std::string>());
+  if (!type) throw std::invalid_argument("unknown queue type");
+  queue.type = *type;
   queue.entries = value.at("entries").get<std::uint64_t>();
   queue.quarantine = text_bytes(value.at("quarantine_hex"));
   for (const json& line : value.at("messages")) queue.messages.push_back(message_of(line.get<std::string>()));

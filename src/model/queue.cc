@@ -8,8 +8,16 @@ std::string_view name(QueueType type) {
   switch (type) {
     case QueueType::stream: return "stream";
     case QueueType::list: return "list";
+    case QueueType::standard: return "standard";
+    case QueueType::fifo: return "fifo";
   }
   std::abort();
+}
+
+std::optional<QueueType> queue_type(std::string_view text) {
+  for (const QueueType type : {QueueType::stream, QueueType::list, QueueType::standard, QueueType::fifo})
+    if (name(type) == text) return type;
+  return std::nullopt;
 }
 
 std::string_view name(Tier tier) {

@@ -23,8 +23,9 @@ struct QueueId {
   std::string text() const { return broker + "/" + name; }
 };
 
-enum class QueueType { stream, list };
-std::string_view name(QueueType type);  // "stream", "list"
+enum class QueueType { stream, list, standard, fifo };  // Redis, Redis, SQS, SQS
+std::string_view name(QueueType type);  // "stream", "list", "standard", "fifo"
+std::optional<QueueType> queue_type(std::string_view name);
 
 enum class LookKind { peek, take };  // nothing changes / hidden while we look
 

@@ -19,7 +19,12 @@ Status check_brake(Surroundings& around) {
   return {};
 }
 
-Deadline deadline_of(Surroundings& around) { return Deadline::in(around.clock, around.call_timeout); }
+constexpr Micros kPerEntry{2'000};  // a queue that cannot be browsed is received through to find a message again
+
+Deadline deadline_of(const PlannedQueue& queue, Surroundings& around) {
+  constexpr std::uint64_t kMost = 1'000'000;
+  return Deadline::in(around.clock, around.call_timeout + std::chrono::duration_cast<Millis>(kPerEntry * std::min(queue.entries, kMost)));
+}
 
 json totals_json(const Totals& t) {
   return {{"planned", t.planned}, {"removed", t.removed}, {"gone", t.gone}, {"failed", t.failed}};
@@ -50,7 +55,7 @@ Result<std::vector<Message>> snapshot_queue(const Plan& plan, std::size_t q, Led
     static const ContentByKey nothing;
     const auto kept = around.kept == nullptr ? KeptContent::const_iterator() : around.kept->find(queue.queue);
     const ContentByKey& known = around.kept == nullptr || kept == around.kept->end() ? nothing : kept->second;
-    CLAW_TRY_ASSIGN(messages, broker->read(queue, queue.messages, known, deadline_of(around)));
+    CLAW_TRY_ASSIGN(messages, broker->read(queue, queue.messages, known, deadline_of(queue, around)));
   }
   if (messages.size() != queue.messages.size())
     return make_error(Code::corrupt, "snapshot " + queue.queue.text(), fmt::format("{} messages came back for {} that were asked for", messages.size(), queue.messages.size()));
@@ -69,7 +74,7 @@ Status remove_slice(const Plan& plan, const Slice& slice, std::span<const Messag
   CLAW_TRY_ASSIGN(Broker * broker, around.broker(queue.queue.broker));
   const RemoveRequest request{.queue = queue, .messages = snapshot.subspan(slice.first, slice.count), .execution_id = execution_id,
                               .first_number = slice.first, .block_budget = plan.limits.block_budget};
-  CLAW_TRY_ASSIGN(const std::vector<Removal> removals, broker->remove(request, deadline_of(around)));
+  CLAW_TRY_ASSIGN(const std::vector<Removal> removals, broker->remove(request, deadline_of(queue, around)));
   if (removals.size() != slice.count)
     return make_error(Code::corrupt, "remove " + queue.queue.text(), fmt::format("{} answers for {} messages", removals.size(), slice.count));
   totals.planned += slice.count;
@@ -91,7 +96,7 @@ Status check_conservation(const Plan& plan, const std::vector<std::vector<Messag
     const PlannedQueue& queue = plan.queues[q];
     CLAW_TRY(check_brake(around));
     CLAW_TRY_ASSIGN(Broker * broker, around.broker(queue.queue.broker));
-    CLAW_TRY_ASSIGN(const auto held, broker->quarantined(queue.queue, queue.quarantine, ledger.execution_id(), deadline_of(around)));
+    CLAW_TRY_ASSIGN(const auto held, broker->quarantined(queue.queue, queue.quarantine, ledger.execution_id(), deadline_of(queue, around)));
     std::vector<bool> seen(snapshots[q].size(), false);
     for (const Quarantined& one : held) {
       const bool known = one.number < seen.size() && !seen[one.number];
@@ -190,7 +195,7 @@ Result<std::vector<QueueRestore>> roll_back(const Plan& plan, Ledger& ledger, Su
     CLAW_TRY_ASSIGN(Broker * broker, around.broker(queue.queue.broker));
     const RestoreRequest request{.queue = queue.queue, .type = queue.type, .execution_id = ledger.execution_id(), .quarantine = queue.quarantine,
                                  .messages = messages, .wanted = RestoreOrder::exact, .block_budget = plan.limits.block_budget};
-    CLAW_TRY_ASSIGN(const RestoreOutcome outcome, broker->restore(request, deadline_of(around)));
+    CLAW_TRY_ASSIGN(const RestoreOutcome outcome, broker->restore(request, deadline_of(queue, around)));
     const json fields = {{"phase", "result"}, {"queue_hex", hex(queue.queue.text())}, {"restored", outcome.restored},
                          {"already_present", outcome.already_present}, {"failed", outcome.failed},
                          {"order", outcome.achieved == RestoreOrder::exact ? "original" : "tail"}};
