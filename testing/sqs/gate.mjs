@@ -78,7 +78,7 @@ export function startGate(port, upstream, keys, region, server) {
     onward.on('error', () => fail(response, 500, 'InternalFailure', 'upstream'));
     onward.end(body);
   };
-  const server = http.createServer({keepAliveTimeout: 30_000}, (request, response) => {
+  const proxy = http.createServer({keepAliveTimeout: 30_000}, (request, response) => {
     const pieces = [];
     request.on('data', (piece) => pieces.push(piece));
     request.on('end', () => {
@@ -102,5 +102,5 @@ export function startGate(port, upstream, keys, region, server) {
       forward(request, body, response, cut);
     });
   });
-  return new Promise((done) => server.listen(port, '127.0.0.1', () => done(server.address().port)));
+  return new Promise((done) => proxy.listen(port, '127.0.0.1', () => done(proxy.address().port)));
 }

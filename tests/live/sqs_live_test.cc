@@ -28,7 +28,7 @@ constexpr Millis kTimeout{60'000};
 
 std::map<std::string, std::string> good_keys() { return {{"AWS_ACCESS_KEY_ID", "AKIDTEST"}, {"AWS_SECRET_ACCESS_KEY", "test-secret"}}; }
 
-struct Setup {
+struct Access {
   std::string url;
   std::string region = "us-east-1";
   std::map<std::string, std::string> variables = good_keys();
@@ -37,7 +37,7 @@ struct Setup {
   sqs::LookMode look = sqs::LookMode::hold_all;
 };
 
-Result<std::unique_ptr<Broker>> connect(Setup setup, BrokerName name = "q") {
+Result<std::unique_ptr<Broker>> connect(Access setup, BrokerName name = "q") {
   auto environment = [variables = setup.variables](const char* variable) {
     const auto found = variables.find(variable);
     return found == variables.end() ? std::string() : found->second;
@@ -132,7 +132,7 @@ TEST(SqsLive, the_gate_takes_our_signatures_and_every_refusal_is_clear) {
   ASSERT_TRUE(connect({.url = server.url()}).ok());
   ASSERT_TRUE(connect({.url = server.url(), .variables = {{"AWS_ACCESS_KEY_ID", "ASIATEST"}, {"AWS_SECRET_ACCESS_KEY", "test-session-secret"}, {"AWS_SESSION_TOKEN", "test-session-token"}}}).ok());
 
-  struct Case { Setup setup; Code code; std::string word; };
+  struct Case { Access access; Code code; std::string word; };
   const Case cases[] = {
       {{.url = server.url(), .variables = {{"AWS_ACCESS_KEY_ID", "AKIDTEST"}, {"AWS_SECRET_ACCESS_KEY", "wrong"}}}, Code::denied, "check the secret key"},
       {{.url = server.url(), .variables = {{"AWS_ACCESS_KEY_ID", "ASIATEST"}, {"AWS_SECRET_ACCESS_KEY", "test-session-secret"}}}, Code::denied, "session token"},
@@ -143,7 +143,7 @@ TEST(SqsLive, the_gate_takes_our_signatures_and_every_refusal_is_clear) {
       {{.url = "http://127.0.0.1:1"}, Code::unavailable, "127.0.0.1:1"},
   };
   for (const Case& one : cases) {
-    const auto broker = connect(one.setup);
+    const auto broker = connect(one.access);
     ASSERT_FALSE(broker.ok()) << one.word;
     EXPECT_EQ(broker.error().code, one.code) << broker.error().message();
     EXPECT_THAT(broker.error().message(), HasSubstr(one.word));
