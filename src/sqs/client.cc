@@ -16,7 +16,8 @@ using nlohmann::json;
 constexpr Millis kExchangeTimeout{30'000};
 constexpr Millis kShortestPause{100};
 constexpr Millis kLongestPause{5'000};
-constexpr int kMostRepeats = 8;
+constexpr int kMostRepeats = 8;        // of a throttled call
+constexpr int kMostReconnections = 2;  // of one that was not answered
 constexpr Millis kSkewWorthCorrecting = std::chrono::minutes(4);
 
 bool one_of(std::string_view type, std::initializer_list<std::string_view> names) {
@@ -108,7 +109,7 @@ Result<json> parse_answer(std::string_view action, std::string_view text) {
 Result<HttpRequest> Client::signed_request(const Call& call, bool renew) {
   CLAW_TRY_ASSIGN(const Credentials credentials, credentials_(renew));
   const std::string date = amz_date(clock_.now() + skew_);
-  HttpRequest request{.method = "POST", .url = endpoint_.url + endpoint_.path, .headers = {}, .body = call.body};
+  HttpRequest request{.method = "POST", .url = endpoint_.url + endpoint_.path, .headers = {}, .body = call.body, .once = call.repeat == Repeat::never};
   request.headers = {{"Host", endpoint_.host}, {"X-Amz-Date", date}, {"X-Amz-Target", "AmazonSQS." + call.action}, {"Content-Type", "application/x-amz-json-1.0"}};
   if (!credentials.token.empty()) request.headers.push_back({"X-Amz-Security-Token", std::string(credentials.token.reveal())});
   const Signable signable{.method = request.method, .path = endpoint_.path, .query = "", .headers = request.headers, .body = request.body};
@@ -159,11 +160,13 @@ std::vector<Result<std::string>> Client::finish(Flight flight) {
   std::vector<Result<std::string>> answers;
   std::vector<std::size_t> again;
   bool renew = false, clock_corrected = false;
+  int repeat = 0;
   const auto judge = [&](std::size_t i) {
     const Error* error = answers[i].ok() ? nullptr : &answers[i].error();
     if (error == nullptr) return;
     const std::string_view type = std::string_view(error->detail).substr(0, error->detail.find(':'));
-    const bool wait = error->code == Code::throttled || (flight.calls[i].repeat == Repeat::harmless && (error->code == Code::unavailable || error->code == Code::timed_out));
+    const bool unanswered = error->code == Code::unavailable || error->code == Code::timed_out;
+    const bool wait = error->code == Code::throttled || (unanswered && flight.calls[i].repeat == Repeat::harmless && repeat < kMostReconnections);
     const bool skewed = may_be_the_clock(type) && (clock_corrected || correct_clock(last_date_));
     clock_corrected |= skewed;
     const bool expired = is_expired_token(type.substr(0, type.find(';')));
@@ -175,9 +178,10 @@ std::vector<Result<std::string>> Client::finish(Flight flight) {
     judge(i);
   }
   Millis pause = kShortestPause;
-  for (int repeat = 0; !again.empty() && repeat < kMostRepeats; ++repeat) {
+  for (; !again.empty() && repeat < kMostRepeats;) {
+    ++repeat;
     const bool corrected = renew || clock_corrected;
-    if (corrected && repeat > 1) break;  // corrected once, and refused again
+    if (corrected && repeat > 2) break;  // corrected once, and refused again
     if (!corrected) {
       pause = std::min(kLongestPause, kShortestPause + Millis(random_.below(static_cast<std::uint64_t>(3 * pause.count()))));  // decorrelated jitter
       if (flight.deadline.remaining(clock_) <= pause) break;

@@ -37,7 +37,9 @@ Status Holds::keep_alive(Client& client, Deadline deadline) {
     while (!by_time_.empty() && due.size() < kProlongAtOnce) {
       const auto found = held_.find(by_time_.front());
       if (found != held_.end() && found->second.until - now > hold_ / 2) break;
-      if (found != held_.end()) due.push_back(by_time_.front());
+      // One whose time is up is visible, or somebody else's: it is not ours to prolong.
+      if (found != held_.end() && found->second.until <= now) held_.erase(found);
+      else if (found != held_.end()) due.push_back(by_time_.front());
       by_time_.pop_front();
     }
     if (due.empty()) return {};

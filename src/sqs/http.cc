@@ -108,6 +108,7 @@ class CurlHttp final : public Http {
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, r.once ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer.headers);
     if (r.method == "POST" || !r.body.empty()) {
       curl_easy_setopt(easy, CURLOPT_POSTFIELDS, r.body.data());

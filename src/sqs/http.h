@@ -22,6 +22,7 @@ struct HttpRequest {
   std::string url;
   std::vector<Header> headers;
   std::string body;
+  bool once = false;   // never sent a second time: on a connection of its own, because libcurl repeats on a kept one that broke
 };
 
 struct HttpResponse {

@@ -12,6 +12,7 @@ constexpr std::size_t kReceivesAtOnce = static_cast<std::size_t>(kConnections);
 constexpr std::size_t kLongPolls = 4;
 constexpr Millis kClocksDiffer{2'000};
 constexpr Millis kReserve{5'000};  // of a deadline, for ending in order
+constexpr std::uint64_t kMostRepeats = 20;
 constexpr int kRepeatsMean = 8;    // answers in a row without anything new: a rolling sweep has been round
 
 }  // namespace
@@ -49,6 +50,8 @@ Result<std::vector<Received>> Sweep::take(bool& dry) {
       dry &= message.sent > started_ + kClocksDiffer;  // what arrives meanwhile does not keep a look going for ever
       std::uint32_t& receives = seen_[message.key];
       if (++receives > options_.most_of_each) at_limit_ = true;
+      // SQS may deliver twice once in a while; more means that holds run out, and going on would spend receives for nothing.
+      if (receives > 1 && !options_.rolling && ++repeats_ > kMostRepeats) at_limit_ = true;
       if (receives == 1) fresh.push_back(std::move(message));
     }
   }

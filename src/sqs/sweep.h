@@ -57,7 +57,8 @@ class Sweep {
   int wait_s_ = 0;  // long poll; 0: short
   std::optional<MonoTime> dry_since_;
   std::unordered_map<MessageKey, std::uint32_t, KeyHash> seen_;  // receives of each
-  int only_repeats_ = 0;  // answers in a row, while rolling
+  int only_repeats_ = 0;          // answers in a row, while rolling
+  std::uint64_t repeats_ = 0;     // messages that came again although they were hidden
   bool at_limit_ = false;
   bool ended_ = false;
   bool complete_ = false;

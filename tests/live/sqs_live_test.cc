@@ -254,7 +254,7 @@ TEST(SqsLive, a_slow_look_keeps_everything_hidden_and_gives_everything_back) {
   const testing::SqsServer server;
   stage(server, "orders", 1'000, 50, redrive(5));
   stage(server, "orders-dlq", 0, 10);
-  const auto broker = connect({.url = server.url(), .hold = Millis(2'000)});
+  const auto broker = connect({.url = server.url(), .hold = Millis(4'000)});
   ASSERT_TRUE(broker.ok());
   const auto view = view_of(**broker, "orders");
   auto look = (*broker)->look(*view, soon());
@@ -266,14 +266,14 @@ TEST(SqsLive, a_slow_look_keeps_everything_hidden_and_gives_everything_back) {
     ASSERT_TRUE(more.ok());
     if (!*more) break;
     count += page.entries().size();
-    system_clock().sleep(Millis(700));  // seven pages take longer than twice the hold
+    system_clock().sleep(Millis(900));  // all pages take longer than the hold
   }
-  EXPECT_EQ(count, 1'000u);  // a message that had come back would have been received, and counted, again
+  EXPECT_EQ(count, 1'000u);
   look = make_error(Code::invalid, "", "");
   const Seen after = seen(server, "orders");
-  EXPECT_EQ(after.bodies, expected(1'000, 50, true, true));
+  EXPECT_TRUE(after.bodies == expected(1'000, 50, true, true));
   EXPECT_EQ(after.hidden, 0u);
-  EXPECT_LE(after.most_receives, 2);
+  EXPECT_EQ(after.most_receives, 1);  // one that had come back would have been received again
 }
 
 // One adapter: look, keep the poison, read, remove in slices, restore.
@@ -322,15 +322,15 @@ void remove_and_restore(const testing::SqsServer& server, int count, const std::
 
 TEST(SqsLive, poison_moves_to_quarantine_and_back_exactly) {
   const testing::SqsServer server;
-  stage(server, "orders", 2'000, 50);
-  remove_and_restore(server, 2'000, "plain");
+  stage(server, "orders", 600, 50);
+  remove_and_restore(server, 600, "plain");
 }
 
 TEST(SqsLive, throttled_every_third_call_it_is_slower_and_as_exact) {
   const testing::SqsServer server;
-  stage(server, "orders", 500, 50);
+  stage(server, "orders", 200, 50);
   server.gate(R"({"throttle": 30})");
-  remove_and_restore(server, 500, "throttled");
+  remove_and_restore(server, 200, "throttled");
 }
 
 TEST(SqsLive, a_send_whose_answer_is_lost_leaves_duplicates_in_quarantine_only_and_none_after_restore) {
@@ -463,15 +463,15 @@ TEST(SqsLive, an_sdk_client_and_we_read_each_others_messages) {
 struct World {
   testing::SqsServer sqs;
   testing::RedisServer redis;
-  int count;
+  static constexpr int kCount = 1'000, kEvery = 12, kPoison = 83;
+  Millis hold;
 
-  explicit World(int messages) : count(messages) {
+  explicit World(Millis hidden_for) : hold(hidden_for) {
     stage(sqs, "orders-dlq", 0, 10);
-    stage(sqs, "orders", count, 50, redrive(5));
-    for (int i = 0; i < 200; ++i) redis.command({"XADD", "s", "*", "payload", body(i * 50, 50)});
-    redis.command({"XGROUP", "CREATE", "s", "g", "0"});
-    const std::string read = redis.command({"XREADGROUP", "GROUP", "g", "c", "COUNT", "1000", "STREAMS", "s", ">"});
-    const std::string ids = redis.command({"EVAL", "for _, e in ipairs(redis.call('XRANGE', 's', '-', '+')) do redis.call('XACK', 's', 'g', e[1]) end return 1", "0"});
+    stage(sqs, "orders", kCount, kEvery, redrive(5));
+    redis.command({"EVAL", "for i = 1, 200 do redis.call('XADD', 's', '*', 'payload', '{\"v\":1}') end "
+                           "redis.call('XGROUP', 'CREATE', 's', 'g', '0') redis.call('XREADGROUP', 'GROUP', 'g', 'c', 'COUNT', '1000', 'STREAMS', 's', '>') "
+                           "for _, e in ipairs(redis.call('XRANGE', 's', '-', '+')) do redis.call('XACK', 's', 'g', e[1]) end return 1", "0"});
   }
   Config config(const std::string& name) const {
     const std::string text = "agent: {data_dir: \"" + redis.dir() + "/" + name + "\"}\nbrokers: {q: {kind: sqs, region: us-east-1, endpoint_url: \"" + sqs.url() + "\"}, r: {kind: redis, url: \"" + redis.url() + "\"}}\n" +
@@ -482,39 +482,39 @@ struct World {
   }
   AgentDeps deps(std::function<void(std::string_view)> after_journal = {}) const {
     return {.disk = system_disk(), .clock = system_clock(), .random = system_random(),
-            .open_broker = [](const BrokerConfig& b, Deadline deadline) -> Result<std::unique_ptr<Broker>> {
+            .open_broker = [hidden_for = hold](const BrokerConfig& b, Deadline deadline) -> Result<std::unique_ptr<Broker>> {
               if (b.kind == BrokerConfig::Kind::redis) return redis::open_redis({.name = b.name, .url = b.url}, system_clock(), deadline);
-              return connect({.url = b.endpoint_url, .state_dir = b.state_dir, .hold = Millis(3'000)}, b.name);
+              return connect({.url = b.endpoint_url, .state_dir = b.state_dir, .hold = hidden_for}, b.name);
             },
             .after_journal = std::move(after_journal)};
   }
   void expect_removed(bool removed, const std::string& when) const {
     const Seen queue = seen(sqs, "orders");
-    EXPECT_EQ(queue.bodies, expected(count, 50, !removed, true)) << when;
-    EXPECT_EQ(seen(sqs, "orders-deployclaw-quarantine").bodies, removed ? expected(count, 50, true, false) : (std::map<std::string, int>())) << when;
+    EXPECT_TRUE(queue.bodies == expected(kCount, kEvery, !removed, true)) << when << ": " << queue.bodies.size();
+    EXPECT_EQ(seen(sqs, "orders-deployclaw-quarantine").bodies, removed ? expected(kCount, kEvery, true, false) : (std::map<std::string, int>())) << when;
     EXPECT_TRUE(seen(sqs, "orders-dlq").bodies.empty()) << when;
     EXPECT_LE(queue.most_receives, 4) << when;
   }
 };
 
 TEST(SqsLive, an_agent_removes_exactly_the_truth_dead_letters_nothing_and_puts_all_of_it_back) {
-  const World world(3'000);
+  const World world(Millis(120'000));
   auto agent = Agent::open(world.config("a"), world.deps(), silent());
   ASSERT_TRUE(agent.ok()) << agent.error().message();
   const auto record = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent());
   ASSERT_TRUE(record.ok()) << record.error().message();
   ASSERT_EQ(record->state, "completed") << record->reason << execution_to_json(*record, 1);
-  EXPECT_EQ(record->record.messages_removed, 60u);
+  EXPECT_EQ(record->record.messages_removed, static_cast<std::uint64_t>(World::kPoison));
   world.expect_removed(true, "removed");
   EXPECT_EQ(seen(world.sqs, "orders").most_receives, 1);  // one look: what was kept hidden needed no second
   const auto back = (*agent)->rollback(record->record.rollback_key, "user:test", silent());
   ASSERT_TRUE(back.ok()) << back.error().message();
-  EXPECT_EQ(back->outcome.restored, 60u);
+  EXPECT_EQ(back->outcome.restored, static_cast<std::uint64_t>(World::kPoison));
   world.expect_removed(false, "rolled back");
 }
 
 TEST(SqsLive, killed_between_copy_and_delete_nothing_is_lost_and_nothing_is_twice) {
-  const World world(1'000);
+  const World world(Millis(15'000));
   const Config config = world.config("k");
   world.sqs.gate(R"({"stall": ["DeleteMessageBatch"]})");
   const pid_t child = ::fork();
@@ -524,14 +524,14 @@ TEST(SqsLive, killed_between_copy_and_delete_nothing_is_lost_and_nothing_is_twic
     ::_exit(0);
   }
   bool deleting = false;
-  for (int i = 0; i < 600 && !deleting; ++i) {
+  for (int i = 0; i < 1'800 && !deleting; ++i) {
     system_clock().sleep(Millis(50));
     deleting = json::parse(world.sqs.gate(""))["counts"].contains("DeleteMessageBatch");
   }
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   ASSERT_TRUE(deleting);
-  EXPECT_EQ(seen(world.sqs, "orders").bodies, expected(1'000, 50, true, true));
+  EXPECT_TRUE(seen(world.sqs, "orders").bodies == expected(World::kCount, World::kEvery, true, true));
   EXPECT_FALSE(seen(world.sqs, "orders-deployclaw-quarantine").bodies.empty());
   world.sqs.gate(R"({"stall": []})");
   auto agent = Agent::open(config, world.deps(), silent());
@@ -546,8 +546,8 @@ TEST(SqsLive, killed_between_copy_and_delete_nothing_is_lost_and_nothing_is_twic
 }
 
 TEST(SqsLive, killed_at_journal_steps_every_message_is_in_one_place_in_the_end) {
-  for (const int step : {2, 4, 6}) {
-    const World world(200);
+  for (const int step : {3, 6}) {
+    const World world(Millis(10'000));
     const Config config = world.config("k");
     const pid_t child = ::fork();
     if (child == 0) {
