@@ -40,8 +40,15 @@ std::string percent(std::uint64_t part, std::uint64_t whole) {
 
 // A list's or a RabbitMQ queue's message has no id of its own: its place is a hint, the digest of its content the identity.
 std::string message_id(const QueueView& queue, const detect::Member& member) {
-  if (queue.type == QueueType::stream) return fmt::format("{}-{}", member.key.high, member.key.low);
-  return fmt::format("{}:{}@{:016x}", name(queue.type), member.key.high, member.digest);
+  switch (queue.type) {
+    case QueueType::stream: return fmt::format("{}-{}", member.key.high, member.key.low);
+    case QueueType::list:
+    case QueueType::classic:
+    case QueueType::quorum: return fmt::format("{}:{}@{:016x}", name(queue.type), member.key.high, member.digest);
+    case QueueType::standard:
+    case QueueType::fifo: return uuid_text(member.key);
+  }
+  std::abort();
 }
 
 json finding_json(const Finding& finding) {
@@ -134,13 +141,13 @@ class LocalAgent final : public Agent {
   Result<Observation> detect_poison_messages(const ScanTarget& target, Progress& progress) override {
     CLAW_TRY(known(target.tenant));
     CLAW_TRY_ASSIGN(const auto queues, queues_of(target));
-    return observe(queues.empty() ? target.tenant.value_or("") : queues.front().tenant, queues, progress);
+    return observe(queues.empty() ? target.tenant.value_or("") : queues.front().tenant, queues, Then::nothing, progress);
   }
 
   Result<Proposal> plan(const TenantId& tenant, const std::optional<std::string>& skill, const std::string& actor, Progress& progress) override {
     CLAW_TRY(known(tenant));
     CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant, .queue = {}}));
-    CLAW_TRY_ASSIGN(Observation seen, observe(tenant, queues, progress));
+    CLAW_TRY_ASSIGN(Observation seen, observe(tenant, queues, Then::nothing, progress));
     return propose(*tenant_of(tenant), skill, actor, std::move(seen));
   }
 
@@ -185,7 +192,7 @@ class LocalAgent final : public Agent {
                                                                                   queues.size(), groups, backlog)));
 
     StageTimer detection_timer("poison_detection", deps_.clock, progress);
-    CLAW_TRY_ASSIGN(Observation seen, observe(tenant, queues, progress));
+    CLAW_TRY_ASSIGN(Observation seen, observe(tenant, queues, Then::removal, progress));
     record.stages.push_back(detection_timer.end(StageStatus::complete, detection_words(seen, *tenant_of(tenant))));
 
     StageTimer threshold_timer("threshold_evaluation", deps_.clock, progress);
@@ -356,8 +363,11 @@ class LocalAgent final : public Agent {
     return queues;
   }
 
-  Result<Observation> observe(const TenantId& tenant, const std::vector<QueueView>& queues, Progress& progress) {
+  enum class Then { nothing, removal };  // what follows the look
+
+  Result<Observation> observe(const TenantId& tenant, const std::vector<QueueView>& queues, Then then, Progress& progress) {
     detect::Tally tally;
+    std::vector<OpenLook> open;
     const ScanProgress hooks{.advance = [&](std::uint64_t done, std::uint64_t total) { progress.advance(done, total); },
                              .brake_on = [this] { return brake_on(); },
                              .note = [&](std::string_view text) { progress.note(text); }};
@@ -365,18 +375,34 @@ class LocalAgent final : public Agent {
       std::size_t last = first;
       while (last < queues.size() && queues[last].id.broker == queues[first].id.broker) ++last;
       CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(queues[first].id.broker));
-      Status read = scan_queues(*broker, std::span(queues).subspan(first, last - first), static_cast<std::uint32_t>(first), tally, deps_.clock, hooks);
+      Status read = scan_queues(*broker, std::span(queues).subspan(first, last - first), static_cast<std::uint32_t>(first), tally, open, deps_.clock, hooks);
       if (!read.ok()) {
         lanes_.drop(queues[first].id.broker);
         return std::move(read).error();
       }
       first = last;
     }
-    const Tenant* owner = config_.tenant(tenant);
+    const Tenant* owner = tenant_of(tenant);
     Observation seen = detect::conclude(tally, tenant, queues, {.id_text = message_id, .critical = owner != nullptr && owner->tier == Tier::critical});
     seen.kept = tally.take_kept(queues);
+    for (OpenLook& look : open) {
+      const std::vector<MessageKey> keys = then == Then::removal ? removable(seen, queues[look.queue].id) : std::vector<MessageKey>();
+      CLAW_TRY(look.window->settle(keys, deadline()));
+    }
     CLAW_TRY(remember(seen));
     return seen;
+  }
+
+  // The messages of one queue that a plan for them would name.
+  std::vector<MessageKey> removable(const Observation& seen, const QueueId& queue) const {
+    const Tenant* tenant = tenant_of(seen.tenant);
+    std::vector<MessageKey> keys;
+    for (std::size_t f = 0; tenant != nullptr && f < seen.findings.size(); ++f) {
+      if (seen.findings[f].lower_bound * 10'000 < static_cast<double>(tenant->confidence_bps)) continue;
+      for (const PoisonRef& ref : seen.members[f])
+        if (ref.queue == queue) keys.push_back(ref.key);
+    }
+    return keys;
   }
 
   Status remember(const Observation& seen) {

@@ -97,7 +97,7 @@ class QueuePages {
   std::uint64_t number_ = 0;
 };
 
-Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, Conveyor& conveyor, Clock& clock,
+Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, Conveyor& conveyor, std::vector<OpenLook>& open, Clock& clock,
                   const ScanProgress& progress) {
   std::uint64_t total = 0, done = 0;
   for (const QueueView& queue : queues) total += queue.entries;
@@ -107,7 +107,7 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
       progress.note(escape(queues[q].id.text(), 120) + ": not looked at: " + queues[q].look.refusal);
       continue;
     }
-    CLAW_TRY_ASSIGN(const auto window, broker.look(queues[q], Deadline::in(clock, kPageTimeout)));
+    CLAW_TRY_ASSIGN(auto window, broker.look(queues[q], Deadline::in(clock, kPageTimeout)));
     QueuePages pages(first_index + static_cast<std::uint32_t>(q), conveyor);
     for (;;) {
       if (progress.brake_on()) return make_error(Code::refused, "scan", "the brake is on");
@@ -120,14 +120,15 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
     }
     pages.end();
     if (const std::string remark = window->remark(); !remark.empty()) progress.note(escape(queues[q].id.text(), 120) + ": " + remark);
+    if (window->holds()) open.push_back({first_index + static_cast<std::uint32_t>(q), std::move(window)});
   }
   return {};
 }
 
 }  // namespace
 
-Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, detect::Tally& tally, Clock& clock,
-                   const ScanProgress& progress) {
+Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, detect::Tally& tally, std::vector<OpenLook>& open,
+                   Clock& clock, const ScanProgress& progress) {
   Conveyor conveyor;
   std::mutex tally_mutex;
   const auto work = [&] {
@@ -142,7 +143,7 @@ Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint3
   std::vector<std::jthread> examiners;
   // The reader mostly waits for the server: as many examiners as cores, within reason.
   for (unsigned i = 0; i < std::clamp(std::thread::hardware_concurrency(), 1u, kMostExaminers); ++i) examiners.emplace_back(work);
-  Status read = read_pages(broker, queues, first_index, conveyor, clock, progress);
+  Status read = read_pages(broker, queues, first_index, conveyor, open, clock, progress);
   conveyor.close();
   examiners.clear();
   return read;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -18,8 +20,15 @@ struct ScanProgress {
   std::function<void(std::string_view text)> note;  // a queue that must not be looked at, and why; what a look had to do
 };
 
-// Looks at `queues` in order, all of `broker`; `first_index` is the index of queues[0] in the tally.
-Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, detect::Tally& tally, Clock& clock,
-                   const ScanProgress& progress);
+// A look that hides what it sees and is not over yet: the conclusion says what it may keep.
+struct OpenLook {
+  std::uint32_t queue = 0;  // index in the tally
+  std::unique_ptr<Window> window;
+};
+
+// Looks at `queues` in order, all of `broker`; `first_index` is the index of queues[0] in the tally. Looks that still
+// hold something stay open in `open`.
+Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, detect::Tally& tally, std::vector<OpenLook>& open,
+                   Clock& clock, const ScanProgress& progress);
 
 }  // namespace claw

@@ -29,6 +29,11 @@ class Window {
   virtual Result<bool> next(Batch& page, Deadline deadline) = 0;
   // After the end: what the user should know about how this look went, in words; empty when there is nothing.
   virtual std::string remark() const { return {}; }
+  // After the end: it still hides what it saw, until settle() or its end.
+  virtual bool holds() const { return false; }
+  // Ends the look, naming what is about to be removed; everything else goes back now. The named ones may stay hidden for some
+  // minutes, so that remove needs no second look.
+  virtual Status settle(std::span<const MessageKey>, Deadline) { return {}; }
 };
 
 enum class Fate {

@@ -169,7 +169,7 @@ class Schema {
   BrokerConfig broker(const std::string& name, const Node& node, const std::string& path) {
     BrokerConfig out;
     out.name = name;
-    if (!keys(node, path, {"kind", "url", "management_url", "user", "password", "sentinel_password", "region", "endpoint_url", "tls"})) return out;
+    if (!keys(node, path, {"kind", "url", "management_url", "user", "password", "sentinel_password", "region", "endpoint_url", "look", "tls"})) return out;
     const std::string kind = text(node, path, "kind");
     if (kind == "redis") out.kind = BrokerConfig::Kind::redis;
     else if (kind == "rabbitmq") out.kind = BrokerConfig::Kind::rabbitmq;
@@ -180,6 +180,10 @@ class Schema {
     out.user = text(node, path, "user");
     out.region = text(node, path, "region");
     out.endpoint_url = text(node, path, "endpoint_url");
+    typed(node, path, "look", "hold-all, sample or stream", out.look, [](std::string_view t) {
+      return t == "hold-all" || t == "sample" || t == "stream" ? std::optional<std::string>(t) : std::nullopt;
+    });
+    if (out.kind != BrokerConfig::Kind::sqs && get(node, "look") != nullptr) error(node, join(path, "look"), "is for sqs only");
     if (out.kind == BrokerConfig::Kind::sqs ? out.region.empty() : out.url.empty())
       error(node, path, out.kind == BrokerConfig::Kind::sqs ? "expected a region" : "expected a url");
     if (const Node* password = get(node, "password")) out.password = secret(*password, join(path, "password"));

@@ -33,12 +33,14 @@ struct BrokerConfig {
   std::string user;
   std::string region;          // sqs
   std::string endpoint_url;    // sqs
+  std::string look = "hold-all";  // sqs: hold-all, sample or stream
   SecretRef password;
   SecretRef sentinel_password;  // redis
   std::string tls_ca;
   std::string tls_cert;
   std::string tls_key;
   std::string tls_server_name;
+  std::string state_dir;       // not from the file: where the adapter keeps what it must remember; the agent fills it in
 };
 
 // {broker: b, match: "queue:{tenant}", like: profile}: {tenant} is a name of [A-Za-z0-9_.-]. A name that is also one of `tenants`

@@ -1,8 +1,41 @@
 #include "model/message.h"
 
+#include <fmt/format.h>
+
 #include "base/digest.h"
+#include "base/text.h"
 
 namespace claw {
+namespace {
+
+constexpr std::uint64_t kStandardVariant = 1ull << 63;  // the two highest bits of a UUID's second half are 10
+
+}  // namespace
+
+Result<MessageKey> uuid_key(std::string_view uuid) {
+  const Error wrong = make_error(Code::corrupt, "message id", "'" + escape(uuid, 60) + "', expected a UUID like 01234567-89ab-4cde-8f01-23456789abcd");
+  if (uuid.size() != 36) return wrong;
+  std::uint64_t halves[2] = {};
+  int digits = 0;
+  for (std::size_t i = 0; i < uuid.size(); ++i) {
+    const char c = uuid[i];
+    if (i == 8 || i == 13 || i == 18 || i == 23) {
+      if (c != '-') return wrong;
+      continue;
+    }
+    const bool letter = c >= 'a' && c <= 'f';
+    if (!letter && (c < '0' || c > '9')) return wrong;
+    std::uint64_t& half = halves[digits++ / 16];
+    half = half << 4 | static_cast<std::uint64_t>(letter ? c - 'a' + 10 : c - '0');
+  }
+  if (halves[1] >> 62 != 2) return wrong;
+  return MessageKey{halves[1] ^ kStandardVariant, halves[0]};
+}
+
+std::string uuid_text(MessageKey key) {
+  const std::uint64_t first = key.low, second = key.high | kStandardVariant;
+  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", first >> 32, first >> 16 & 0xffff, first & 0xffff, second >> 48, second & 0xffff'ffff'ffff);
+}
 
 std::uint64_t Batch::bytes() const {
   std::uint64_t total = 0;

@@ -8,16 +8,23 @@
 #include <string_view>
 #include <vector>
 
+#include "base/result.h"
+
 namespace claw {
 
 // A message's native id packed into two words, ordered as the queue is. Redis stream: (ms, seq).
-// Redis list: (index from the head at the time of the look, index from the tail). What it means is
-// the adapter's business; MessageId below is its text.
+// Redis list: (index from the head at the time of the look, index from the tail). SQS: the id's UUID, see uuid_key.
+// What it means is the adapter's business; Message::id below is its text.
 struct MessageKey {
   std::uint64_t high = 0;
   std::uint64_t low = 0;
   auto operator<=>(const MessageKey&) const = default;
 };
+
+// A UUID of the standard variant (RFC 9562) as a key and back. Its two fixed bits come first and are dropped, so the two
+// highest bits of a key made here are zero. Code::corrupt for any other text.
+Result<MessageKey> uuid_key(std::string_view uuid);
+std::string uuid_text(MessageKey key);
 
 // What deliveries tell about one message. What is not known stays zero and the QueueView says so.
 struct Evidence {

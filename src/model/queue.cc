@@ -11,6 +11,8 @@ std::string_view name(QueueType type) {
     case QueueType::list: return "list";
     case QueueType::classic: return "classic";
     case QueueType::quorum: return "quorum";
+    case QueueType::standard: return "standard";
+    case QueueType::fifo: return "fifo";
   }
   std::abort();
 }
@@ -24,7 +26,7 @@ std::string_view name(ListEnd end) {
 }
 
 std::optional<QueueType> queue_type(std::string_view text) {
-  for (const QueueType type : {QueueType::stream, QueueType::list, QueueType::classic, QueueType::quorum})
+  for (const QueueType type : {QueueType::stream, QueueType::list, QueueType::classic, QueueType::quorum, QueueType::standard, QueueType::fifo})
     if (name(type) == text) return type;
   return std::nullopt;
 }

@@ -24,7 +24,8 @@ struct QueueId {
 };
 
 // stream: Redis or RabbitMQ, read by id or offset. list: Redis. classic, quorum: RabbitMQ, whose messages have no id.
-enum class QueueType { stream, list, classic, quorum };
+// standard, fifo: SQS.
+enum class QueueType { stream, list, classic, quorum, standard, fifo };
 std::string_view name(QueueType type);
 std::optional<QueueType> queue_type(std::string_view name);
 

@@ -25,7 +25,14 @@ Status check_brake(Surroundings& around) {
   return {};
 }
 
-Deadline deadline_of(Surroundings& around) { return Deadline::in(around.clock, around.call_timeout); }
+constexpr Micros kPerEntry{2'000};  // a queue that cannot be browsed is received through to find a message again
+
+Deadline deadline_of(const PlannedQueue& queue, Surroundings& around) {
+  constexpr std::uint64_t kMost = 1'000'000;
+  const bool browsed = queue.type == QueueType::stream || queue.type == QueueType::list;
+  const Micros search = browsed ? Micros(0) : kPerEntry * std::min(queue.entries, kMost);
+  return Deadline::in(around.clock, around.call_timeout + std::chrono::duration_cast<Millis>(search));
+}
 
 json totals_json(const Totals& t) {
   return {{"planned", t.planned}, {"removed", t.removed}, {"gone", t.gone}, {"failed", t.failed}, {"too_deep", t.too_deep}};
@@ -57,7 +64,7 @@ Result<std::vector<Message>> snapshot_queue(const Plan& plan, std::size_t q, Led
     static const ContentByKey nothing;
     const auto kept = around.kept == nullptr ? KeptContent::const_iterator() : around.kept->find(queue.queue);
     const ContentByKey& known = around.kept == nullptr || kept == around.kept->end() ? nothing : kept->second;
-    CLAW_TRY_ASSIGN(messages, broker->read(queue, queue.messages, known, deadline_of(around)));
+    CLAW_TRY_ASSIGN(messages, broker->read(queue, queue.messages, known, deadline_of(queue, around)));
   }
   if (messages.size() != queue.messages.size())
     return make_error(Code::corrupt, "snapshot " + queue.queue.text(), fmt::format("{} messages came back for {} that were asked for", messages.size(), queue.messages.size()));
@@ -74,7 +81,7 @@ Result<std::vector<Removal>> remove_surely(RemoveRequest request, Surroundings& 
   for (int tries = 1;; ++tries) {
     CLAW_TRY(check_brake(around));
     CLAW_TRY_ASSIGN(Broker * broker, around.broker(request.queue.queue.broker));
-    Result<std::vector<Removal>> removals = broker->remove(request, deadline_of(around));
+    Result<std::vector<Removal>> removals = broker->remove(request, deadline_of(request.queue, around));
     const bool passing = !removals.ok() && (removals.error().code == Code::unavailable || removals.error().code == Code::timed_out ||
                                             removals.error().code == Code::throttled || removals.error().code == Code::outcome_unknown);
     if (!passing || tries == kRemoveTries) return removals;
@@ -151,7 +158,7 @@ Status check_conservation(const Plan& plan, const std::vector<std::vector<Messag
     const PlannedQueue& queue = plan.queues[q];
     CLAW_TRY(check_brake(around));
     CLAW_TRY_ASSIGN(Broker * broker, around.broker(queue.queue.broker));
-    CLAW_TRY_ASSIGN(const auto held, broker->quarantined(queue.queue, queue.quarantine, ledger.execution_id(), deadline_of(around)));
+    CLAW_TRY_ASSIGN(const auto held, broker->quarantined(queue.queue, queue.quarantine, ledger.execution_id(), deadline_of(queue, around)));
     std::vector<bool> seen(snapshots[q].size(), false);
     for (const Quarantined& one : held) {
       const bool known = one.number < seen.size() && !seen[one.number];
@@ -259,16 +266,16 @@ namespace {
 
 // Whatever was removed and is not in quarantine was deleted there by somebody, as long as nothing was put back yet: it is
 // written there again from the vault. Answers how many, and how many the broker could not take.
-Result<json> refill(std::size_t q, const RestoreRequest& request, const std::set<std::size_t>& removed, Broker& broker, Ledger& ledger, Surroundings& around) {
+Result<json> refill(const PlannedQueue& queue, std::size_t q, const RestoreRequest& request, const std::set<std::size_t>& removed, Broker& broker, Ledger& ledger, Surroundings& around) {
   const std::string step = step_name("rollback-held", q);
   if (ledger.has(step)) return json::parse(ledger.data(step));
-  CLAW_TRY_ASSIGN(const auto held, broker.quarantined(request.queue, request.quarantine, request.execution_id, deadline_of(around)));
+  CLAW_TRY_ASSIGN(const auto held, broker.quarantined(request.queue, request.quarantine, request.execution_id, deadline_of(queue, around)));
   std::set<std::size_t> lost = removed;
   for (const Quarantined* one : genuine(held, request.messages)) lost.erase(one->number);
   const std::vector<std::size_t> numbers(lost.begin(), lost.end());
   json done = {{"from_vault", numbers.size()}, {"failed", 0}};
   if (!numbers.empty()) {
-    const Status again = broker.quarantine_again(request, numbers, deadline_of(around));
+    const Status again = broker.quarantine_again(request, numbers, deadline_of(queue, around));
     if (!again && again.error().code != Code::unsupported) return again.error();
     if (!again) done = {{"from_vault", 0}, {"failed", numbers.size()}};
   }
@@ -292,7 +299,7 @@ Result<RestoreOutcome> restore_queue(const Plan& plan, std::size_t q, RestoreOrd
                                .messages = messages, .takes_from = queue.takes_from, .wanted = wanted, .block_budget = plan.limits.block_budget,
                                .before = before};
   const std::set<std::size_t> removed = removed_of(plan, q, ledger);
-  CLAW_TRY_ASSIGN(const json refilled, refill(q, request, removed, *broker, ledger, around));
+  CLAW_TRY_ASSIGN(const json refilled, refill(queue, q, request, removed, *broker, ledger, around));
   CLAW_TRY_ASSIGN(RestoreOutcome outcome, broker->restore(request, Deadline::in(around.clock, kRestoreTimeout)));
   outcome.failed += refilled.at("failed").get<std::uint64_t>();
   outcome.from_vault = refilled.at("from_vault").get<std::uint64_t>();

@@ -1,0 +1,53 @@
+// What we hold hidden of one queue, and until when.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <string>
+#include <unordered_map>
+
+#include "sqs/client.h"
+#include "sqs/message.h"
+
+namespace claw::sqs {
+
+struct KeyHash {
+  std::size_t operator()(const MessageKey& key) const { return key.high ^ key.low * 0x9e3779b97f4a7c15ull; }
+};
+
+struct Held {
+  std::string receipt;
+  std::uint64_t digest = 0;  // of the content
+  MonoTime until;            // visible again at the earliest
+};
+
+// Bounded by the caller. Destroying it without release() leaves the messages to come back by themselves.
+class Holds {
+ public:
+  Holds(std::string url, Millis hold) : url_(std::move(url)), hold_(hold) {}
+
+  // `asked_at`: when the receive was sent; the hold is counted from there.
+  void add(const Received& message, MonoTime asked_at);
+  const Held* find(const MessageKey& key) const;
+  void forget(const MessageKey& key) { held_.erase(key); }
+  std::size_t size() const { return held_.size(); }
+
+  // Prolongs what has less than half of its time left. One that is no longer ours is forgotten.
+  Status keep_alive(Client& client, Deadline deadline);
+  // Makes visible again what `which` names. What cannot be told to SQS comes back by itself.
+  void release(Client& client, const std::function<bool(const MessageKey&)>& which, Deadline deadline);
+  void release_all(Client& client, Deadline deadline) {
+    release(client, [](const MessageKey&) { return true; }, deadline);
+  }
+
+ private:
+  std::vector<Result<std::string>> change(Client& client, const std::vector<MessageKey>& keys, Millis timeout, Deadline deadline);
+
+  std::string url_;
+  Millis hold_;
+  std::unordered_map<MessageKey, Held, KeyHash> held_;
+  std::deque<MessageKey> by_time_;  // oldest hold first; may name what was forgotten
+};
+
+}  // namespace claw::sqs
