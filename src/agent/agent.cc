@@ -484,7 +484,7 @@ class LocalAgent final : public Agent {
 
   Result<std::optional<Proposal>> worth_proposing(const Tenant& tenant, Progress& progress) {
     CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant.id, .queue = {}}));
-    CLAW_TRY_ASSIGN(Observation seen, observe(tenant.id, queues, progress));
+    CLAW_TRY_ASSIGN(Observation seen, observe(tenant.id, queues, Then::nothing, progress));
     const auto sure = [&](const Finding& f) { return f.lower_bound * 10'000 >= static_cast<double>(tenant.confidence_bps); };
     if (!seen.outage.empty() || std::none_of(seen.findings.begin(), seen.findings.end(), sure)) return std::optional<Proposal>();
     CLAW_TRY_ASSIGN(Proposal proposal, propose(tenant, std::nullopt, "agent", std::move(seen)));

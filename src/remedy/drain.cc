@@ -30,7 +30,7 @@ constexpr Micros kPerEntry{2'000};  // a queue that cannot be browsed is receive
 Deadline deadline_of(const PlannedQueue& queue, Surroundings& around) {
   constexpr std::uint64_t kMost = 1'000'000;
   const bool browsed = queue.type == QueueType::stream || queue.type == QueueType::list;
-  const Micros search = browsed ? Micros(0) : kPerEntry * std::min(queue.entries, kMost);
+  const Micros search = kPerEntry * static_cast<std::int64_t>(browsed ? 0 : std::min(queue.entries, kMost));
   return Deadline::in(around.clock, around.call_timeout + std::chrono::duration_cast<Millis>(search));
 }
 
