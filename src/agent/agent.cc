@@ -24,6 +24,7 @@ constexpr Millis kCallTimeout{30'000};
 constexpr Millis kPlanLife = std::chrono::minutes(15);
 constexpr Millis kLookAgain{30'000};  // after a look that gave no plan to propose
 constexpr Millis kHistoryWindow = std::chrono::minutes(10);
+constexpr Millis kBaselineWindow = std::chrono::hours(6);
 constexpr Millis kConsumerAlive{30'000};  // a consumer that asked within this time counts as connected
 
 class Silent final : public Progress {
@@ -455,9 +456,19 @@ class LocalAgent final : public Agent {
     const Result<std::uint64_t> room = deps_.disk.free_bytes(config_.data_dir);
     facts.disk_free = room ? *room : 0;
     facts.last_execution_end = last_execution_of(plan.tenant);
+    facts.other_execution = unfinished_of(plan.tenant);
     facts.now = deps_.clock.now();
     facts.outage = outage;
     return facts;
+  }
+
+  bool unfinished_of(const TenantId& tenant) {
+    const auto ids = store_->unfinished();
+    if (!ids) return true;  // unreadable: as if there were one
+    return std::any_of(ids->begin(), ids->end(), [&](const std::string& id) {
+      const auto record = store_->execution(id);
+      return !record || record->tenant == tenant;
+    });
   }
 
   bool brake_on() { return claw::brake_on(deps_.disk, config_.data_dir); }
@@ -553,9 +564,15 @@ class LocalAgent final : public Agent {
                                     Progress& progress) {
     record.plan_hash = hash;
     CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(record.plan_hash));
-    CLAW_TRY(store_->move_plan(record.plan_hash, stored.state == "approved" ? "approved" : "proposed", "applied", actor, ""));
     record.record.rollback_key = rollback_key_of(record.execution_id);
+    // First the execution: one that is cut off here is found and closed at the next start, a plan that is applied by nobody is not.
     CLAW_TRY(store_->save_execution(record));
+    if (const Status taken = store_->move_plan(record.plan_hash, stored.state == "approved" ? "approved" : "proposed", "applied", actor, ""); !taken) {
+      record.state = "failed";
+      record.reason = taken.error().message();
+      CLAW_TRY(store_->save_execution(record));
+      return taken.error();
+    }
 
     StageTimer timer("drain_execution", deps_.clock, progress);
     remedy::Surroundings around = surroundings(progress);
@@ -692,11 +709,25 @@ class LocalAgent final : public Agent {
     return rates;
   }
 
+  // What the tenant's consumers usually acknowledge a second; where history is too short, what its SLA expects at least.
+  Result<std::optional<double>> baseline_of(const Tenant& tenant, const std::vector<QueueView>& queues) {
+    double sum = 0;
+    for (const QueueView& view : queues) {
+      CLAW_TRY_ASSIGN(const std::vector<Sample> samples, store_->samples(view.id, deps_.clock.now() - kBaselineWindow));
+      std::vector<RateSample> history;
+      for (const Sample& s : samples) history.push_back({MonoTime(s.at.time_since_epoch()), s.backlog, s.acknowledged});
+      sum += usual_rate(history).value_or(0);
+    }
+    if (sum > 0) return std::optional(sum);
+    return tenant.sla.min_throughput;
+  }
+
   // Samples the touched queues until every group has a live consumer and makes progress, or the time is up.
   Result<Recovery> recovery_of(const Plan& plan, Millis timeout, Progress& progress) {
     const MonoTime start = deps_.clock.mono();
     const MonoTime until = start + timeout;
     std::vector<RateSample> samples;
+    std::optional<double> baseline;
     Recovery out;
     for (;;) {
       CLAW_TRY_ASSIGN(const auto views, queues_of({.tenant = plan.tenant, .queue = {}}));
@@ -713,8 +744,10 @@ class LocalAgent final : public Agent {
         out.groups_connected += alive.size();
       }
       samples.push_back(sample);
-      const auto& sla = tenant_of(plan.tenant)->sla;
-      const RecoveryEstimate estimate = estimate_recovery(samples, sla.min_throughput);
+      if (samples.size() == 1) {
+        CLAW_TRY_ASSIGN(baseline, baseline_of(*tenant_of(plan.tenant), views));
+      }
+      const RecoveryEstimate estimate = estimate_recovery(samples, baseline);
       out.throughput_per_s = estimate.acks_per_s;
       out.throughput_bps = estimate.throughput_bps;
       out.full_recovery = estimate.full_recovery;
@@ -731,8 +764,9 @@ class LocalAgent final : public Agent {
     std::string words = r.groups_connected == r.groups ? "All consumer groups reconnected."
                                                         : fmt::format("{} of {} consumer groups are connected.", r.groups_connected, r.groups);
     if (r.throughput_per_s <= 0) return words + " No progress seen yet.";
-    words += r.throughput_bps >= 0 ? fmt::format(" Processing resumed at {:.1f}% throughput.", static_cast<double>(r.throughput_bps) / 100)
-                                   : fmt::format(" Processing resumed at {:.0f} messages/s (no baseline).", r.throughput_per_s);
+    if (r.throughput_bps < 0) words += fmt::format(" Processing resumed at {:.0f} messages/s (no baseline).", r.throughput_per_s);
+    else if (r.throughput_bps <= 10'000) words += fmt::format(" Processing resumed at {:.1f}% throughput.", static_cast<double>(r.throughput_bps) / 100);
+    else words += fmt::format(" Processing resumed at 100.0% throughput ({:.0f} messages/s; {:.0f} are usual).", r.throughput_per_s, r.throughput_per_s * 10'000 / static_cast<double>(r.throughput_bps));
     return words + (r.full_recovery ? fmt::format(" Full recovery expected in {} seconds.", (r.full_recovery->count() + 999) / 1000) : " Full recovery: unknown.");
   }
 

@@ -71,9 +71,13 @@ TEST_F(AgentLife, an_execution_that_cannot_be_finished_yet_is_held_and_the_agent
     ASSERT_TRUE(record.ok()) << record.error().message();
     ASSERT_EQ(record->state, "held") << record->reason;
     id = record->execution_id;
+    brake(false);
+    const auto second = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent());
+    ASSERT_TRUE(second.ok()) << second.error().message();
+    EXPECT_EQ(second->state, "refused");
+    EXPECT_NE(second->reason.find("other_execution"), std::string::npos) << second->reason;
   }
   EXPECT_EQ(in_quarantine(), 0u);
-  brake(false);
   down_ = true;
   {
     auto agent = open();

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <set>
 
 #include "base/text.h"
@@ -316,6 +317,17 @@ Result<Config> parse_config(std::string_view text, const std::string& file) {
   return out;
 }
 
+namespace {
+
+// Our own files are never symbolic links; the user's config and secrets may be: Kubernetes mounts them so.
+std::string followed(const std::string& path) {
+  std::error_code none;
+  const std::filesystem::path real = std::filesystem::canonical(path, none);
+  return none ? path : real.string();
+}
+
+}  // namespace
+
 Result<Config> load_config(Disk& disk, const std::optional<std::string>& explicit_path) {
   std::vector<std::string> places;
   const char* from_environment = std::getenv("DEPLOYCLAW_CONFIG");
@@ -324,7 +336,7 @@ Result<Config> load_config(Disk& disk, const std::optional<std::string>& explici
   else if (from_environment != nullptr && *from_environment != '\0') places = {from_environment};
   else places = {"deployclaw.yaml", (home == nullptr ? std::string() : std::string(home)) + "/.config/deployclaw/deployclaw.yaml", "/etc/deployclaw/deployclaw.yaml"};
   for (const std::string& place : places) {
-    const Result<std::string> text = disk.read_all(place, 4u << 20);
+    const Result<std::string> text = disk.read_all(followed(place), 4u << 20);
     if (text) return parse_config(*text, place);
     if (text.error().code != Code::not_found) return make_error(Code::invalid, "config", text.error().message());
   }
@@ -352,7 +364,7 @@ Result<Secret> resolve(const SecretRef& ref, Disk& disk) {
       break;
     }
   }
-  CLAW_TRY_ASSIGN(std::string value, disk.read_all(path, 64 * 1024));
+  CLAW_TRY_ASSIGN(std::string value, disk.read_all(followed(path), 64 * 1024));
   if (value.ends_with('\n')) value.pop_back();
   return Secret(std::move(value));
 }

@@ -193,6 +193,19 @@ RecoveryEstimate estimate_recovery(std::span<const RateSample> samples, std::opt
   return out;
 }
 
+std::optional<double> usual_rate(std::span<const RateSample> history) {
+  std::vector<double> rates;
+  for (std::size_t i = 1; i < history.size(); ++i) {
+    const double seconds = std::chrono::duration<double>(history[i].at - history[i - 1].at).count();
+    if (seconds > 0 && history[i].acknowledged > history[i - 1].acknowledged)
+      rates.push_back(static_cast<double>(history[i].acknowledged - history[i - 1].acknowledged) / seconds);
+  }
+  if (rates.size() < 3) return std::nullopt;
+  const auto at = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() * 3 / 4);
+  std::nth_element(rates.begin(), at, rates.end());
+  return *at;
+}
+
 std::optional<Millis> downtime_prevented(std::uint64_t poison_waiting, std::optional<double> stall_s_per_poison, std::uint64_t consumers) {
   if (!stall_s_per_poison || consumers == 0) return std::nullopt;
   const double seconds = static_cast<double>(poison_waiting) * *stall_s_per_poison / static_cast<double>(consumers);

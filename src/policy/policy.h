@@ -103,6 +103,11 @@ struct RecoveryEstimate {
 // From the first and the last sample. Fewer than two: all unknown.
 RecoveryEstimate estimate_recovery(std::span<const RateSample> samples, std::optional<double> baseline_per_s);
 
+// What one queue's consumers acknowledge a second when all is well: the 75th percentile of the rates between neighbouring
+// samples in which anything was acknowledged, so that a stall of most of the time does not lower it. Fewer than three such
+// rates: unknown.
+std::optional<double> usual_rate(std::span<const RateSample> history);
+
 // Downtime that removal prevented = poison not yet delivered × seconds one poison message stalls a consumer, measured
 // on those that were delivered ÷ consumers that would have shared them. nullopt when an input is unknown.
 std::optional<Millis> downtime_prevented(std::uint64_t poison_waiting, std::optional<double> stall_s_per_poison,

@@ -124,6 +124,19 @@ TEST(Recovery, is_unknown_from_one_sample_and_never_from_a_growing_backlog) {
   EXPECT_EQ(estimate_recovery(std::vector{first, later}, std::nullopt).throughput_bps, -1);
 }
 
+TEST(Recovery, what_is_usual_is_what_consumers_did_in_their_better_times) {
+  const MonoTime start{};
+  std::vector<RateSample> history;
+  std::uint64_t acknowledged = 0;
+  for (int i = 0; i < 20; ++i) {  // 100/s, then a long stall with a message now and then
+    acknowledged += i < 8 ? 1'000 : i % 4 == 0 ? 1 : 0;
+    history.push_back({start + Millis(10'000) * i, 0, acknowledged});
+  }
+  EXPECT_EQ(usual_rate(history), 100.0);
+  EXPECT_EQ(usual_rate(std::span(history).first(3)), std::nullopt);
+  EXPECT_EQ(usual_rate({}), std::nullopt);
+}
+
 TEST(Recovery, downtime_is_unknown_when_an_input_is) {
   EXPECT_EQ(downtime_prevented(100, std::nullopt, 4), std::nullopt);
   EXPECT_EQ(downtime_prevented(100, 2.0, 0), std::nullopt);
