@@ -84,7 +84,7 @@ QueueView view_of(State& state, const Queue& queue, const TenantId& tenant) {
   const std::uint32_t own = state.looks.since(queue.name, state.client.clock().now() - queue.retention);
   const LookRuling ruling = rule({.queue = queue, .own_looks = own, .wanted = state.options.look});
   view.look = {.kind = LookKind::take, .sees_all = !queue.fifo && state.options.look != LookMode::sample, .keeps_order = queue.fifo,
-               .looks_left = looks_left(queue, own), .caveat = ruling.allowed() ? ruling.caveat : "will not be looked at: " + ruling.refusal};
+               .looks_left = looks_left(queue, own), .caveat = ruling.caveat, .refusal = ruling.refusal, .no_removal = {}};
   if (queue.fifo) view.look.caveat += std::string(view.look.caveat.empty() ? "" : "; ") + "only the head of each message group can be seen";
   return view;
 }
