@@ -50,10 +50,22 @@ Json troubles(const std::vector<BrokerTrouble>& all) {
   return out;
 }
 
+LookPromise look_from(const Json& j) {
+  LookPromise look;
+  look.kind = j.at("changes_nothing").get<bool>() ? LookKind::peek : LookKind::take;
+  look.sees_all = j.at("sees_all");
+  look.keeps_order = j.at("keeps_order");
+  if (!j.at("looks_left").is_null()) look.looks_left = j.at("looks_left").get<std::uint32_t>();
+  look.caveat = j.at("caveat");
+  look.refusal = j.at("refusal");
+  look.no_removal = j.at("no_removal");
+  return look;
+}
+
 QueueView queue_from(const Json& j) {
   QueueView q;
   q.id = id_from(j);
-  q.type = named(j.at("type"), {QueueType::stream, QueueType::list});
+  if (const auto type = queue_type(j.at("type").get<std::string>())) q.type = *type;
   q.backlog = j.at("backlog");
   q.held = j.at("held");
   q.entries = j.at("entries");
@@ -64,6 +76,7 @@ QueueView queue_from(const Json& j) {
   });
   q.consumers = list<ConsumerView>(j.at("consumers"), [](const Json& c) { return ConsumerView{c.at("group"), c.at("name"), c.at("pending"), c.at("idle_ms")}; });
   q.dead_letter = j.at("dead_letter").is_null() ? "" : j.at("dead_letter").get<std::string>();
+  q.look = look_from(j.at("look"));
   return q;
 }
 
@@ -119,7 +132,8 @@ Json to_json(const QueueView& q) {
   return {{"broker", q.id.broker}, {"name", escape(q.id.name)}, {"type", std::string(name(q.type))}, {"backlog", q.backlog}, {"held", q.held}, {"entries", q.entries}, {"bytes", q.bytes},
           {"oldest_age_ms", millis_or_null(q.oldest_age)}, {"groups", groups}, {"consumers", consumers}, {"dead_letter", q.dead_letter.empty() ? Json(nullptr) : Json(escape(q.dead_letter))},
           {"node", escape(q.node)},
-          {"look", {{"changes_nothing", q.look.kind == LookKind::peek}, {"sees_all", q.look.sees_all}, {"keeps_order", q.look.keeps_order}, {"looks_left", or_null(q.look.looks_left)}, {"caveat", escape(q.look.caveat)}}}};
+          {"look", {{"changes_nothing", q.look.kind == LookKind::peek}, {"sees_all", q.look.sees_all}, {"keeps_order", q.look.keeps_order}, {"looks_left", or_null(q.look.looks_left)}, {"caveat", escape(q.look.caveat)},
+                    {"refusal", escape(q.look.refusal)}, {"no_removal", escape(q.look.no_removal)}}}};
 }
 
 Json to_json(const Tenant& t) {

@@ -21,6 +21,8 @@ export default function QueuePage() {
       <Panel title="Consumer groups">{q.groups.length === 0 ? <Empty title="No group reads this queue." /> : <Scroll label="Consumer groups"><table className="list"><thead><tr><th>Group</th><th className="num">Consumers</th><th className="num">Pending</th><th className="num">Lag</th><th>Last delivered</th></tr></thead><tbody>{q.groups.map((g) => <tr key={g.name}><td><Foreign text={g.name} /></td><td className="num">{g.consumers}</td><td className="num">{num(g.pending)}</td><td className="num">{g.lag_exact ? '' : '≈ '}{num(g.lag)}</td><td className="mono">{g.last_delivered}</td></tr>)}</tbody></table></Scroll>}</Panel>
       <Panel title="Consumers">{q.consumers.length === 0 ? <Empty title="Nobody is connected." /> : <Scroll label="Consumers"><table className="list"><thead><tr><th>Consumer</th><th>Group</th><th className="num">Pending</th><th className="num">Idle</th></tr></thead><tbody>{q.consumers.map((c) => <tr key={`${c.group}/${c.name}`}><td><Foreign text={c.name} /></td><td><Foreign text={c.group} /></td><td className="num">{num(c.pending)}</td><td className="num">{dur(c.idle_ms)}</td></tr>)}</tbody></table></Scroll>}</Panel>
       <p className="dim">Looking at this queue {q.look.changes_nothing ? 'changes nothing' : 'hides messages while we look'}, {q.look.sees_all ? 'sees every message' : 'does not see every message'} and {q.look.keeps_order ? 'keeps their order' : 'may change their order'}. {q.look.caveat}</p>
+      {q.look.refusal !== '' && <p>Not looked at: {q.look.refusal}</p>}
+      {q.look.no_removal !== '' && <p>Nothing is removed from it: {q.look.no_removal}</p>}
     </Page>
   );
 }
