@@ -74,6 +74,7 @@ claw_module(api DEPS base model config policy skill broker store vault audit rem
 # The dashboard is what `./dev web` left in web/dist; with an empty pack the program serves the API alone.
 set(web_pack ${CMAKE_SOURCE_DIR}/web/dist/web.pack)
 if(NOT EXISTS ${web_pack})
+  file(MAKE_DIRECTORY ${CMAKE_SOURCE_DIR}/web/dist)
   file(TOUCH ${web_pack})
 endif()
 set_source_files_properties(src/api/site.cc PROPERTIES OBJECT_DEPENDS ${web_pack} COMPILE_DEFINITIONS "CLAW_WEB_PACK=\"${web_pack}\"")
