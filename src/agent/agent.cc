@@ -98,7 +98,8 @@ class LocalAgent final : public Agent {
     CLAW_TRY_ASSIGN(store_, Store::open(dir, deps_.clock));
     CLAW_TRY_ASSIGN(vault_, Vault::open(deps_.disk, deps_.random, dir + "/vault"));
     CLAW_TRY_ASSIGN(audit_, AuditLog::open(deps_.disk, deps_.random, dir + "/audit", "deployclaw/" + config_.agent_id));
-    return settle_unfinished(progress);
+    CLAW_TRY(settle_unfinished(progress));
+    return audit_->checkpoint();  // over what an agent that was cut off recorded
   }
 
   Result<Topology> topology() override {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -149,6 +151,20 @@ TEST_F(AgentLife, a_plan_that_was_applied_is_not_applied_again) {
   ASSERT_FALSE(again.ok());
   EXPECT_EQ(again.error().code, Code::conflict);
   EXPECT_EQ(in_quarantine(), kPoison);
+}
+
+TEST_F(AgentLife, what_was_rolled_back_in_its_old_place_may_be_planned_and_applied_again) {
+  auto agent = open();
+  ASSERT_TRUE(agent.ok());
+  std::set<std::string> hashes;
+  for (int i = 0; i < 2; ++i) {
+    const auto record = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent());
+    ASSERT_TRUE(record.ok()) << record.error().message();
+    EXPECT_EQ(record->record.messages_removed, kPoison) << record->reason;
+    hashes.insert(record->plan_hash);
+    ASSERT_EQ((*agent)->rollback(record->record.rollback_key, "user:test", silent())->outcome.restored, kPoison);
+    EXPECT_EQ(in_queue(), static_cast<std::size_t>(kMessages));
+  }
 }
 
 TEST_F(AgentLife, a_damaged_state_file_stops_the_start_and_names_it) {

@@ -298,7 +298,10 @@ class Session {
   int snapshots(bool verify_them) {
     return with_vault([&](Vault& vault) -> int {
       const auto all = vault.list();
-      if (!all) return fail(all.error());
+      if (!all) {
+        const int status = fail(all.error());
+        return verify_them && all.error().code == Code::corrupt ? kNotVerified : status;
+      }
       std::vector<std::vector<std::string>> rows = {{"EXECUTION", "QUEUE", "MESSAGES", "BYTES", verify_them ? "VERIFIED" : "KEY"}};
       nlohmann::json out = nlohmann::json::array();
       bool bad = false;

@@ -173,7 +173,7 @@ class SqliteStore final : public Store {
   Status save_plan(const std::string& hash, const std::string& text) override {
     const std::lock_guard lock(mutex_);
     return Statement(db_, "INSERT INTO plan (hash, text, state, approver, reason, at) VALUES (?, ?, 'proposed', '', '', ?) "
-                          "ON CONFLICT (hash) DO UPDATE SET text = excluded.text, at = excluded.at WHERE state = 'proposed'")
+                          "ON CONFLICT (hash) DO UPDATE SET text = excluded.text, at = excluded.at, state = 'proposed', approver = '', reason = '' WHERE state IN ('proposed', 'applied')")
         .text(hash).text(text).integer(to_db(clock_.now())).run();
   }
 
