@@ -10,6 +10,7 @@
 #include "api/remote.h"
 #include "api/service.h"
 #include "audit/log.h"
+#include "base/digest.h"
 #include "base/text.h"
 #include "cli/render.h"
 #include "skill/skill.h"
@@ -314,6 +315,34 @@ class Session {
       }
       emit(table(rows, {false, false, true, true, false}), [&] { return nlohmann::json{{"snapshots", out}}.dump(1); });
       return bad ? kNotVerified : kDone;
+    });
+  }
+
+  // In clear, so into a file of the owner alone: one JSON line a message, bytes as base64.
+  int snapshots_export() {
+    if (o_.out.empty()) return fail(make_error(Code::invalid, "snapshots export", "expected --out FILE: what it writes is no longer encrypted"));
+    return with_vault([&](Vault& vault) -> int {
+      const auto all = vault.list();
+      if (!all) return fail(all.error());
+      std::string lines;
+      std::uint64_t count = 0;
+      for (const SnapshotInfo& s : *all) {
+        if (s.execution_id != o_.id) continue;
+        const std::size_t slash = s.queue.find('/');
+        const auto messages = vault.read(s.execution_id, {s.queue.substr(0, slash), s.queue.substr(slash + 1)});
+        if (!messages) return fail(messages.error());
+        for (const Message& m : *messages) {
+          if (m.fields.empty()) continue;  // it was gone when the snapshot was made
+          nlohmann::ordered_json fields = nlohmann::ordered_json::array();
+          for (const OwnedField& f : m.fields) fields.push_back({{"name", base64(f.name)}, {"value", base64(f.value)}});
+          lines += nlohmann::ordered_json{{"queue", base64(s.queue)}, {"id", escape(m.id)}, {"fields", std::move(fields)}}.dump() + "\n";
+          ++count;
+        }
+      }
+      if (count == 0) return fail(make_error(Code::not_found, "snapshots export " + escape(o_.id, 80), "no snapshot of that execution; see: deployclaw snapshots list"));
+      if (const Status wrote = deps_.disk.write_atomically(o_.out, lines, Mode::owner_only); !wrote) return fail(wrote.error());
+      emit(fmt::format("{} messages in clear in {}\n", grouped(count), escape(o_.out, 200)), [&] { return nlohmann::json{{"file", escape(o_.out)}, {"messages", count}}.dump(1); });
+      return kDone;
     });
   }
 
@@ -678,6 +707,9 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
     if (verify_them) sub->add_option("id", o.id, "execution");
     sub->callback([&, verify_them] { Session session(deps, o); status = session.snapshots(verify_them); });
   }
+  CLI::App* exported = verb(snapshots, "export", "the messages of an execution, in clear, as JSON lines", &Session::snapshots_export);
+  id(exported, "execution");
+  exported->add_option("--out", o.out, "the file to write; its owner alone may read it");
   CLI::App* audit = family("audit", "the tamper-evident log");
   for (CLI::App* sub : {verb(audit, "list", "entries", &Session::audit_list), verb(audit, "show", "one entry", &Session::audit_show),
                         verb(audit, "verify", "recompute everything", &Session::audit_verify), verb(audit, "prove", "an inclusion proof", &Session::audit_prove)}) {
