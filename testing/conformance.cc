@@ -39,6 +39,8 @@ std::string id_text(const QueueView& queue, const Batch& page, const Batch::Entr
 
 }  // namespace
 
+std::string bench_name(const ::testing::TestParamInfo<BenchMaker>& info) { return info.param.name; }
+
 void Conformance::SetUp() {
   bench_ = GetParam().make();
   broker_ = bench_->connect();
@@ -238,7 +240,5 @@ TEST_P(Conformance, a_quarantine_that_was_lost_is_filled_again_from_the_vault) {
   EXPECT_EQ(back->restored, 2u);
   EXPECT_EQ(sorted(bench_->ready()), sorted(bodies(40)));
 }
-
-// The linker may take this file into a program that registers no broker.
 
 }  // namespace claw::testing
