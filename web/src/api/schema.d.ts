@@ -1807,9 +1807,7 @@ export interface components {
             keeps_order: boolean;
             looks_left: number | null;
             caveat: string;
-            /** @description why it must not be looked at now; empty when it may */
             refusal: string;
-            /** @description why nothing can be removed from it, and what can be done instead; empty when something can */
             no_removal: string;
         };
         Queue: {
