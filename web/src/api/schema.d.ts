@@ -1964,6 +1964,7 @@ export interface components {
         RemediationRecord: {
             messages_removed: number;
             messages_preserved: number;
+            messages_left: number;
             estimated_downtime_prevented: string;
             compliance_fingerprint: string;
             rollback_key: string;
