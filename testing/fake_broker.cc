@@ -24,7 +24,7 @@ class FakeWindow final : public Window {
   Result<bool> next(Batch& page, Deadline) override {
     page.clear();
     if (at_ == entries_.size()) return false;
-    std::vector<char> buffer;
+    RawBytes buffer;
     const std::size_t end = std::min(entries_.size(), at_ + 100);
     std::size_t bytes = 0;
     for (std::size_t i = at_; i < end; ++i)

@@ -114,6 +114,13 @@ Result<std::unique_ptr<File>> FaultDisk::open_read(const std::string& path) {
   return std::unique_ptr<File>(std::make_unique<FaultFile>(*this, it->second, path, false));
 }
 
+Result<std::unique_ptr<File>> FaultDisk::open_scratch(const std::string& dir) {
+  const std::lock_guard lock(mutex_);
+  CLAW_TRY(step("open a scratch file in " + dir));
+  if (!dirs_.contains(dir)) return absent("open a scratch file in " + dir);
+  return std::unique_ptr<File>(std::make_unique<FaultFile>(*this, std::make_shared<Inode>(), dir + "/scratch", true));
+}
+
 Result<bool> FaultDisk::exists(const std::string& path) {
   const std::lock_guard lock(mutex_);
   return names_.contains(path) || dirs_.contains(path);

@@ -18,7 +18,7 @@ namespace claw::testing {
 // except to be destroyed. Thread-safe.
 class FaultDisk final : public Disk {
  public:
-  // Every call that can change the disk counts as one operation: append, sync, truncate, open_append, rename,
+  // Every call that can change the disk counts as one operation: append, sync, truncate, open_append, open_scratch, rename,
   // remove, make_dirs, sync_dir. From the `k`-th on (1 = the next) all fail, as on a machine that died; an append
   // that fails leaves its first half behind, unsynced. 0 = never.
   void fail_at(std::uint64_t k);
@@ -29,6 +29,7 @@ class FaultDisk final : public Disk {
 
   Result<std::unique_ptr<File>> open_append(const std::string& path, Mode mode) override;
   Result<std::unique_ptr<File>> open_read(const std::string& path) override;
+  Result<std::unique_ptr<File>> open_scratch(const std::string& dir) override;
   Result<bool> exists(const std::string& path) override;
   Status rename(const std::string& from, const std::string& to) override;
   Status remove(const std::string& path) override;

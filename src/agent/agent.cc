@@ -25,6 +25,7 @@ constexpr Millis kPlanLife = std::chrono::minutes(15);
 constexpr Millis kLookAgain{30'000};  // after a look that gave no plan to propose
 constexpr Millis kHistoryWindow = std::chrono::minutes(10);
 constexpr Millis kBaselineWindow = std::chrono::hours(6);
+constexpr std::size_t kMostKept = 40u << 20;  // bytes in memory of what a look keeps: about 850,000 messages
 constexpr Millis kConsumerAlive{30'000};  // a consumer that asked within this time counts as connected
 
 class Silent final : public Progress {
@@ -37,19 +38,6 @@ class Silent final : public Progress {
 
 std::string percent(std::uint64_t part, std::uint64_t whole) {
   return fmt::format("{:.2f}", whole == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole));
-}
-
-// A list's or a RabbitMQ queue's message has no id of its own: its place is a hint, the digest of its content the identity.
-std::string message_id(const QueueView& queue, const detect::Member& member) {
-  switch (queue.type) {
-    case QueueType::stream: return fmt::format("{}-{}", member.key.high, member.key.low);
-    case QueueType::list:
-    case QueueType::classic:
-    case QueueType::quorum: return fmt::format("{}:{}@{:016x}", name(queue.type), member.key.high, member.digest);
-    case QueueType::standard:
-    case QueueType::fifo: return uuid_text(member.key);
-  }
-  std::abort();
 }
 
 json finding_json(const Finding& finding) {
@@ -368,7 +356,7 @@ class LocalAgent final : public Agent {
   enum class Then { nothing, removal };  // what follows the look
 
   Result<Observation> observe(const TenantId& tenant, const std::vector<QueueView>& queues, Then then, Progress& progress) {
-    detect::Tally tally;
+    detect::Tally tally(deps_.disk, config_.data_dir, kMostKept);
     std::vector<OpenLook> open;
     const ScanProgress hooks{.advance = [&](std::uint64_t done, std::uint64_t total) { progress.advance(done, total); },
                              .brake_on = [this] { return brake_on(); },
@@ -385,7 +373,7 @@ class LocalAgent final : public Agent {
       first = last;
     }
     const Tenant* owner = tenant_of(tenant);
-    Observation seen = detect::conclude(tally, tenant, queues, {.id_text = message_id, .critical = owner != nullptr && owner->tier == Tier::critical});
+    CLAW_TRY_ASSIGN(Observation seen, detect::conclude(tally, tenant, queues, {.critical = owner != nullptr && owner->tier == Tier::critical}));
     seen.kept = tally.take_kept(queues);
     for (OpenLook& look : open) {
       const std::vector<MessageKey> keys = then == Then::removal ? removable(seen, queues[look.queue].id) : std::vector<MessageKey>();
@@ -402,7 +390,7 @@ class LocalAgent final : public Agent {
     for (std::size_t f = 0; tenant != nullptr && f < seen.findings.size(); ++f) {
       if (seen.findings[f].lower_bound * 10'000 < static_cast<double>(tenant->confidence_bps)) continue;
       for (const PoisonRef& ref : seen.members[f])
-        if (ref.queue == queue) keys.push_back(ref.key);
+        if (seen.queues[ref.queue].id == queue) keys.push_back(ref.key);
     }
     return keys;
   }

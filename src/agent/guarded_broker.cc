@@ -52,6 +52,9 @@ class GuardedBroker final : public Broker {
   Result<std::vector<Quarantined>> quarantined(const QueueId& queue, const std::string& quarantine, const std::string& execution_id, Deadline deadline) override {
     return reading([&](Broker& b) { return b.quarantined(queue, quarantine, execution_id, deadline); }, deadline);
   }
+  Result<std::vector<QuarantinedDigest>> quarantined_digests(const QueueId& queue, const std::string& quarantine, const std::string& execution_id, Deadline deadline) override {
+    return reading([&](Broker& b) { return b.quarantined_digests(queue, quarantine, execution_id, deadline); }, deadline);
+  }
   Result<std::vector<Removal>> remove(const RemoveRequest& request, Deadline deadline) override {
     return changing([&](Broker& b) { return b.remove(request, deadline); }, deadline);
   }

@@ -131,13 +131,16 @@ Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint3
                    Clock& clock, const ScanProgress& progress) {
   Conveyor conveyor;
   std::mutex tally_mutex;
+  Status examined;
   const auto work = [&] {
     std::map<std::uint32_t, detect::Examiner> mine;  // by queue
-    for (Page page; conveyor.take(page);) {
-      mine.try_emplace(page.queue, *page.learnt, page.queue).first->second.examine(page.batch, page.number);
+    Status sofar;
+    for (Page page; conveyor.take(page);) {  // to the end, or the reader would wait for ever
+      if (sofar.ok()) sofar = mine.try_emplace(page.queue, *page.learnt, page.queue, tally.store()).first->second.examine(page.batch, page.number);
       conveyor.give_back(std::move(page.batch));
     }
     const std::lock_guard lock(tally_mutex);
+    if (!sofar.ok()) examined = std::move(sofar);
     for (auto& [queue, examiner] : mine) tally.add(std::move(examiner));
   };
   std::vector<std::jthread> examiners;
@@ -146,7 +149,7 @@ Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint3
   Status read = read_pages(broker, queues, first_index, conveyor, open, clock, progress);
   conveyor.close();
   examiners.clear();
-  return read;
+  return read.ok() ? std::move(examined) : std::move(read);
 }
 
 }  // namespace claw

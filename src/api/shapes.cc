@@ -198,7 +198,7 @@ Json to_json(const Observation& seen) {
   Json members = Json::array();
   for (const std::vector<PoisonRef>& refs : seen.members) {
     Json ids = Json::array();
-    for (const PoisonRef& ref : refs) ids.push_back({ref.queue.broker, escape(ref.queue.name), ref.id});
+    for (const PoisonRef& ref : refs) ids.push_back({ref.queue, message_id(seen.queues.at(ref.queue).type, ref)});
     members.push_back(std::move(ids));
   }
   Json findings = Json::array();
@@ -206,6 +206,18 @@ Json to_json(const Observation& seen) {
   return {{"tenant", seen.tenant}, {"queues", array(seen.queues)}, {"messages_seen", seen.messages_seen}, {"bytes_seen", seen.bytes_seen}, {"findings", findings},
           {"members", members}, {"outage", escape(seen.outage)}};
 }
+
+namespace {
+
+PoisonRef ref_from(const Json& j, const std::vector<QueueView>& queues) {
+  const auto queue = j.at(0).get<std::uint32_t>();
+  Result<PoisonRef> ref = ref_of_id(queues.at(queue).type, j.at(1).get<std::string>());
+  if (!ref) throw std::invalid_argument(ref.error().message());
+  ref->queue = queue;
+  return *ref;
+}
+
+}  // namespace
 
 Observation observation_from(const Json& j) {
   Observation seen;
@@ -215,7 +227,7 @@ Observation observation_from(const Json& j) {
   seen.bytes_seen = j.at("bytes_seen");
   seen.findings = list<Finding>(j.at("findings"), finding_from);
   for (const Json& ids : j.at("members"))
-    seen.members.push_back(list<PoisonRef>(ids, [](const Json& m) { return PoisonRef{.queue = {m.at(0), m.at(1)}, .id = m.at(2), .key = {}, .attempts = 0}; }));
+    seen.members.push_back(list<PoisonRef>(ids, [&](const Json& m) { return ref_from(m, seen.queues); }));
   seen.outage = j.at("outage");
   return seen;
 }

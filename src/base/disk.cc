@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
@@ -97,6 +98,17 @@ class SystemDisk final : public Disk {
   }
   Result<std::unique_ptr<File>> open_read(const std::string& path) override {
     return open(path, O_RDONLY, Mode::owner_only);
+  }
+  Result<std::unique_ptr<File>> open_scratch(const std::string& dir) override {
+    const std::string path = dir + "/scratch";
+    int fd = ::open(dir.c_str(), O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {  // not every file system knows nameless files
+      std::string name = path + "-XXXXXX";
+      fd = ::mkostemp(name.data(), O_APPEND | O_CLOEXEC);
+      if (fd >= 0) ::unlink(name.c_str());
+    }
+    if (fd < 0) return sys_error("open " + path, errno);
+    return std::unique_ptr<File>(std::make_unique<SystemFile>(fd, path));
   }
   Result<bool> exists(const std::string& path) override {
     struct stat info {};

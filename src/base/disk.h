@@ -40,6 +40,8 @@ class Disk {
   virtual Result<std::unique_ptr<File>> open_append(const std::string& path, Mode mode) = 0;
   // Fails with not_found when absent.
   virtual Result<std::unique_ptr<File>> open_read(const std::string& path) = 0;
+  // Empty, without a name, to be written and read back by this process; gone when it is closed.
+  virtual Result<std::unique_ptr<File>> open_scratch(const std::string& dir) = 0;
   virtual Result<bool> exists(const std::string& path) = 0;
   // Replaces `to` in one step; durable only after sync_dir of its directory.
   virtual Status rename(const std::string& from, const std::string& to) = 0;

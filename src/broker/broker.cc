@@ -33,6 +33,13 @@ std::vector<const Quarantined*> genuine(std::span<const Quarantined> held, std::
   return ours;
 }
 
+Result<std::vector<QuarantinedDigest>> Broker::quarantined_digests(const QueueId& queue, const std::string& quarantine, const std::string& execution_id, Deadline deadline) {
+  CLAW_TRY_ASSIGN(const auto held, quarantined(queue, quarantine, execution_id, deadline));
+  std::vector<QuarantinedDigest> out;
+  for (const Quarantined& one : held) out.push_back({.number = one.number, .quarantine_id = one.quarantine_id, .digest = one.message.digest()});
+  return out;
+}
+
 Status Broker::quarantine_again(const RestoreRequest& request, std::span<const std::size_t>, Deadline) {
   return make_error(Code::unsupported, "quarantine " + request.queue.text(), "this broker's quarantine cannot be filled from the vault");
 }

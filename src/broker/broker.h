@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/result.h"
 #include "model/message.h"
 #include "model/plan.h"
@@ -64,6 +65,12 @@ struct Quarantined {
   std::size_t number = 0;      // as given at removal
   std::string quarantine_id;   // native id within the quarantine queue
   Message message;             // original id, fields, groups at removal
+};
+
+struct QuarantinedDigest {
+  std::size_t number = 0;
+  std::string quarantine_id;
+  Digest digest{};  // of its content
 };
 
 // A quarantine entry that names our execution and yet cannot be ours has no number.
@@ -133,6 +140,8 @@ class Broker {
   // What the quarantine holds of this execution, by number.
   virtual Result<std::vector<Quarantined>> quarantined(const QueueId& queue, const std::string& quarantine,
                                                        const std::string& execution_id, Deadline deadline) = 0;
+  // The same, without the content: an execution may have moved more than fits in memory.
+  virtual Result<std::vector<QuarantinedDigest>> quarantined_digests(const QueueId& queue, const std::string& quarantine, const std::string& execution_id, Deadline deadline);
   // Idempotent: a message that is no longer in quarantine was restored earlier. Cut off anywhere, a message is in the
   // queue or in quarantine, and the same call again finishes it and clears away what the first left behind.
   virtual Result<RestoreOutcome> restore(const RestoreRequest& request, Deadline deadline) = 0;

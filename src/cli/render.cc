@@ -231,7 +231,7 @@ std::string scan_json(const Observation& seen, const std::string& queue, bool id
                 {"sample", f.sample}, {"id", f.signature.id()}};
     if (ids) {
       json all = json::array();
-      for (const PoisonRef& ref : seen.members[i]) all.push_back({{"queue", escape(ref.queue.text())}, {"id", ref.id}});
+      for (const PoisonRef& ref : seen.members[i]) all.push_back({{"queue", escape(seen.queues.at(ref.queue).id.text())}, {"id", message_id(seen.queues.at(ref.queue).type, ref)}});
       one["ids"] = std::move(all);
     }
     findings.push_back(std::move(one));

@@ -47,20 +47,31 @@ class Members {
     for (std::size_t i = signatures; i < mined.size(); ++i) suspicion_of_[mined[i].atom] = static_cast<std::uint32_t>(i + 1);
   }
 
-  void collect(std::vector<Concluded>& found, const std::vector<QueueView>& queues, const ConcludeOptions& options, bool& overflowed) {
+  void collect(std::vector<Concluded>& found, const std::vector<QueueView>& queues, bool& overflowed) {
     std::size_t count = 0;
-    population_.each([&](std::uint32_t q, const Seen& seen, const std::uint8_t*, const Chunk& chunk, std::size_t i) {
-      const std::uint32_t number = chunk.explained[i] != 0 ? chunk.explained[i] : suspicion(seen);
-      if (number == 0 || seen.evidence_only) return;
-      Concluded& one = found[number - 1];
-      Member member{.key = seen.key, .queue = q, .attempts = seen.attempts};
-      if (!digest(chunk, i, member.digest) && seen.by_digest) return void(++one.unnamed);
-      if (++count > kMostMembers) return void(overflowed = true);
+    population_.each_page([&](std::uint32_t q, const Chunk& chunk, const Kept& page) {
       const QueueView& queue = queues.at(q);
-      one.members.push_back({.queue = queue.id, .id = options.id_text(queue, member), .key = seen.key, .attempts = seen.attempts, .digest = member.digest});
-      Finding& f = one.finding;
-      if (f.queues.empty() || f.queues.back() != queue.id) f.queues.push_back(queue.id);
-      if (f.sample.size() < kSampleSize) f.sample.push_back(one.members.back().id);
+      auto digested = page.digests.begin();
+      for (std::size_t i = 0; i < page.seen.size(); ++i) {
+        const Seen& seen = page.seen[i];
+        const std::uint32_t number = chunk.explained[i] != 0 ? chunk.explained[i] : suspicion(seen);
+        if (number == 0 || seen.evidence_only) continue;
+        while (digested != page.digests.end() && digested->index < i) ++digested;
+        const bool has_digest = digested != page.digests.end() && digested->index == i;
+        Concluded& one = found[number - 1];
+        if (!has_digest && seen.by_digest) {
+          ++one.unnamed;
+          continue;
+        }
+        if (++count > kMostMembers) {
+          overflowed = true;
+          return;
+        }
+        one.members.push_back({.key = seen.key, .digest = has_digest ? digested->digest : 0, .queue = q, .attempts = seen.attempts});
+        Finding& f = one.finding;
+        if (f.queues.empty() || f.queues.back() != queue.id) f.queues.push_back(queue.id);
+        if (f.sample.size() < kSampleSize) f.sample.push_back(message_id(queue.type, one.members.back()));
+      }
     });
   }
 
@@ -70,13 +81,6 @@ class Members {
       if (suspicion_of_[has.atom] != 0) return suspicion_of_[has.atom];
     return 0;
   }
-  static bool digest(const Chunk& chunk, std::size_t i, std::uint64_t& out) {
-    const auto at = std::lower_bound(chunk.digests.begin(), chunk.digests.end(), i, [](const auto& d, std::size_t index) { return d.first < index; });
-    if (at == chunk.digests.end() || at->first != i) return false;
-    out = at->second;
-    return true;
-  }
-
   Population& population_;
   std::vector<std::uint32_t> suspicion_of_;
 };
@@ -112,22 +116,15 @@ const content::FeatureReader& Learner::freeze() {
 }
 
 KeptContent Tally::take_kept(const std::vector<QueueView>& queues) {
-  std::map<std::tuple<std::uint32_t, std::uint64_t, MessageKey>, SeenContent> in_order;
-  for (Examiner& e : examiners_) {
-    for (auto& [place, content] : e.kept_) in_order.emplace(std::tuple(e.queue_, place.first, place.second), std::move(content));
-    e.kept_.clear();
-  }
   KeptContent kept;
-  std::size_t bytes = 0;
-  for (auto& [place, content] : in_order) {
-    for (const OwnedField& field : content.fields) bytes += field.name.size() + field.value.size();
-    if (bytes > kMostKeptBytes) break;
-    kept[queues.at(std::get<0>(place)).id].emplace(std::get<2>(place), std::move(content));
+  for (Examiner& e : examiners_) {
+    for (auto& [place, content] : e.kept_) kept[queues.at(e.queue_).id].emplace(place.second, std::move(content));
+    e.kept_.clear();
   }
   return kept;
 }
 
-Observation conclude(Tally& tally, const TenantId& tenant, const std::vector<QueueView>& queues, const ConcludeOptions& options) {
+Result<Observation> conclude(Tally& tally, const TenantId& tenant, const std::vector<QueueView>& queues, const ConcludeOptions& options) {
   Observation out;
   out.tenant = tenant;
   out.queues = queues;
@@ -144,8 +141,9 @@ Observation conclude(Tally& tally, const TenantId& tenant, const std::vector<Que
   const std::size_t signatures = mined.size();
   for (Mined& one : suspicions(population, mining)) mined.push_back(std::move(one));
   std::vector<Concluded> all(mined.size());
+  for (std::size_t i = 0; i < all.size(); ++i) all[i].members.reserve(std::min<std::size_t>(mined[i].counts.messages, kMostMembers));
   bool overflowed = population.overflowed;
-  Members(population, mined, signatures).collect(all, queues, options, overflowed);
+  Members(population, mined, signatures).collect(all, queues, overflowed);
   for (std::size_t i = 0; i < mined.size(); ++i) {
     Finding& f = all[i].finding;
     f.signature = signature_of(population, mined[i], names);
@@ -168,6 +166,7 @@ Observation conclude(Tally& tally, const TenantId& tenant, const std::vector<Que
     out.findings.push_back(std::move(one.finding));
     out.members.push_back(std::move(one.members));
   }
+  if (!population.trouble().ok()) return population.trouble().error();
   return out;
 }
 

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,13 +17,6 @@ namespace claw::detect {
 
 inline constexpr const char* kDetectorVersion = "2";
 inline constexpr std::size_t kMostMembers = 2'000'000;  // explicit ids kept; beyond it a signature is counted, never acted on
-
-struct Member {
-  MessageKey key;
-  std::uint64_t digest = 0;  // first 8 bytes of Message::content_digest(), big-endian; 0: not taken
-  std::uint32_t queue = 0;
-  std::uint32_t attempts = 0;
-};
 
 // Learns what is usual in one queue from its first pages, given in order. One thread.
 class Learner {
@@ -45,21 +37,26 @@ class Learner {
 
 class Tally {
  public:
+  Tally() = default;  // whatever the look keeps stays in memory
+  // Of what the look keeps of its messages at most `most_in_memory` bytes do; the others go to a file in `dir`.
+  Tally(Disk& disk, std::string dir, std::size_t most_in_memory) : store_(disk, std::move(dir), most_in_memory) {}
+
+  ChunkStore& store() { return store_; }  // for the examiners
   void add(Examiner&& examiner) { examiners_.push_back(std::move(examiner)); }
   std::vector<Examiner>& examiners() { return examiners_; }
-  // Moves out what was kept of the content of messages with a defect, at most kMostKeptBytes.
+  // Moves out what was kept of the content of messages with a defect, at most kMostContent.
   KeptContent take_kept(const std::vector<QueueView>& queues);
 
  private:
+  ChunkStore store_;
   std::vector<Examiner> examiners_;
 };
 
 struct ConcludeOptions {
-  // The text of a message's native id.
-  std::function<std::string(const QueueView&, const Member&)> id_text;
   bool critical = false;  // the tenant's tier: one pass with a signature and nothing is removed for it
 };
 
-Observation conclude(Tally& tally, const TenantId& tenant, const std::vector<QueueView>& queues, const ConcludeOptions& options);
+// Fails when what the look kept cannot be read again.
+Result<Observation> conclude(Tally& tally, const TenantId& tenant, const std::vector<QueueView>& queues, const ConcludeOptions& options);
 
 }  // namespace claw::detect

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "detect/beta.h"
+#include "testing/fault_disk.h"
 
 namespace claw::detect {
 namespace {
@@ -33,17 +34,20 @@ struct Corpus {
   }
   // Pages dealt to several examiners in turn, gathered in reverse: nothing may depend on it.
   Observation observe(std::size_t size, std::size_t threads = 1) const {
+    Tally tally;
+    return *observe(tally, size, threads);
+  }
+  Result<Observation> observe(Tally& tally, std::size_t size, std::size_t threads) const {
     Learner learner;
     for (std::size_t i = 0; i < bodies.size() && learner.wants_more(); i += size) learner.learn(page_of(i, i + size));
     const content::FeatureReader& learnt = learner.freeze();
     std::vector<Examiner> examiners;
-  for (std::size_t i = 0; i < threads; ++i) examiners.emplace_back(learnt, 0);
-    for (std::size_t i = 0, number = 0; i < bodies.size(); i += size, ++number) examiners[number % threads].examine(page_of(i, i + size), number);
-    Tally tally;
+    for (std::size_t i = 0; i < threads; ++i) examiners.emplace_back(learnt, 0, tally.store());
+    for (std::size_t i = 0, number = 0; i < bodies.size(); i += size, ++number) CLAW_TRY(examiners[number % threads].examine(page_of(i, i + size), number));
     for (std::size_t t = threads; t-- > 0;) tally.add(std::move(examiners[t]));
     QueueView queue;
     queue.id = {"b", "q"};
-    return conclude(tally, "t", {queue}, {.id_text = [](const QueueView&, const Member& m) { return std::to_string(m.key.high); }});
+    return conclude(tally, "t", {queue}, {});
   }
   std::string name = "payload";
   std::vector<Evidence> evidence_;
@@ -106,9 +110,26 @@ std::string text_of(const Observation& seen) {
   for (std::size_t f = 0; f < seen.findings.size(); ++f) {
     const Finding& one = seen.findings[f];
     out += one.signature.id() + " " + one.signature.text + " " + one.explanation + " " + one.excerpt + " " + std::to_string(one.confidence) + " " + std::to_string(one.lower_bound) + "\n";
-    for (const PoisonRef& member : seen.members[f]) out += member.id + ",";
+    for (const PoisonRef& member : seen.members[f]) out += message_id(seen.queues[member.queue].type, member) + ",";
   }
   return out;
+}
+
+TEST(Detect, what_does_not_fit_in_memory_is_kept_in_a_file_and_changes_nothing) {
+  const Corpus c = incident(300, 2'000, 1'000);
+  testing::FaultDisk disk;
+  ASSERT_TRUE(disk.make_dirs("/data").ok());
+  for (const std::size_t in_memory : {std::size_t{0}, std::size_t{20'000}}) {
+    Tally tally(disk, "/data", in_memory);
+    const Result<Observation> seen = c.observe(tally, 100, 3);
+    ASSERT_TRUE(seen.ok()) << seen.error().message();
+    EXPECT_EQ(text_of(*seen), text_of(c.observe(100)));
+  }
+  Tally full(disk, "/data", 20'000);
+  disk.fail_at(3);
+  const Result<Observation> failed = c.observe(full, 100, 1);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code, Code::unavailable);
 }
 
 // Orders, of which some have their own troubles; who fails is decided by `poison`.

@@ -1,16 +1,13 @@
 #include "detect/examine.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
+#include <cstring>
 #include <new>
 
 namespace claw::detect {
 namespace {
 
 constexpr std::size_t kExcerptSpan = 40;
-constexpr std::size_t kFirstBlock = 64 * 1024;  // most queues are short
-constexpr std::size_t kLargePage = 2u << 20;
 constexpr std::uint64_t kForgottenAfterMs = 600'000;  // delivered once and idle for longer: it is not being worked on
 
 Seen judge(const Batch::Entry& entry) {
@@ -55,21 +52,8 @@ std::uint64_t hash_of(const content::Features& features, std::uint32_t defect) {
 
 }  // namespace
 
-void* LargePages::do_allocate(std::size_t bytes, std::size_t alignment) {
-  if (bytes < 2 * kLargePage) return ::operator new(bytes, std::align_val_t(alignment));
-  void* const block = ::operator new(bytes, std::align_val_t(kLargePage));
-  static_cast<void>(::madvise(block, bytes, MADV_HUGEPAGE));  // a wish: without it everything works, slower
-  return block;
-}
-
-void LargePages::do_deallocate(void* at, std::size_t bytes, std::size_t alignment) {
-  ::operator delete(at, std::align_val_t(bytes < 2 * kLargePage ? alignment : kLargePage));
-}
-
-Examiner::Examiner(const content::FeatureReader& frozen, std::uint32_t queue) : reader_(frozen), queue_(queue), rows_(1), by_hash_(256) {
-  static LargePages pages;
-  memory_ = std::make_unique<std::pmr::monotonic_buffer_resource>(kFirstBlock, &pages);
-}
+Examiner::Examiner(const content::FeatureReader& frozen, std::uint32_t queue, ChunkStore& store)
+    : reader_(frozen), queue_(queue), rows_(1), by_hash_(256), store_(&store) {}
 
 std::string redacted(std::string_view value, std::uint64_t offset) {
   const std::size_t place = std::min<std::size_t>(offset, value.size());
@@ -87,30 +71,59 @@ std::string redacted(std::string_view value, std::uint64_t offset) {
   return out;
 }
 
-void Examiner::examine(const Batch& page, std::uint64_t number) {
-  Chunk& chunk = chunks_.emplace_back(Chunk{.number = number, .seen = std::pmr::vector<Seen>(memory_.get()), .values = std::pmr::vector<std::uint8_t>(memory_.get()), .digests = {}, .explained = {}});
-  chunk.seen.reserve(page.entries().size());
-  chunk.columns = reader_.columns();
-  chunk.values.reserve(page.entries().size() * chunk.columns);
-  for (std::size_t i = 0; i < page.entries().size(); ++i) {
+std::size_t Kept::bytes(std::size_t size, std::size_t columns, std::size_t digests) {
+  return size * sizeof(Seen) + (size * columns + 7) / 8 * 8 + digests * sizeof(Digested);
+}
+
+Kept Kept::of(std::byte* block, std::size_t size, std::size_t columns, std::size_t digests) {
+  std::byte* const values = block + size * sizeof(Seen);
+  return {.seen = {reinterpret_cast<Seen*>(block), size},
+          .values = reinterpret_cast<const std::uint8_t*>(values),
+          .columns = columns,
+          .digests = {reinterpret_cast<const Digested*>(values + (size * columns + 7) / 8 * 8), digests}};
+}
+
+Status Examiner::examine(const Batch& page, std::uint64_t number) {
+  const std::size_t size = page.entries().size(), columns = reader_.columns();
+  static_assert(alignof(Seen) == sizeof(page_[0]) && alignof(Digested) == sizeof(page_[0]));
+  page_.resize(Kept::bytes(size, columns, 0) / sizeof(page_[0]));
+  digests_.clear();
+  auto* const seen_at = reinterpret_cast<Seen*>(page_.data());
+  auto* values_at = reinterpret_cast<std::uint8_t*>(page_.data()) + size * sizeof(Seen);
+  for (std::size_t i = 0; i < size; ++i) {
     const Batch::Entry& entry = page.entries()[i];
     const std::span<const Field> fields = page.fields(entry);
     const content::Features& features = reader_.read(fields);
-    Seen seen = judge(entry);
+    Seen& seen = *new (seen_at + i) Seen(judge(entry));
     seen.row = row_of(features, number, fields);
     seen.by_digest = !fields.empty() && fields.front().name.empty();  // a body: of a list, or of a broker without ids
-    chunk.values.insert(chunk.values.end(), features.values.begin(), features.values.begin() + static_cast<std::ptrdiff_t>(chunk.columns));
-    if (!seen.evidence_only) {
-      for (const Field& field : fields) bytes_ += field.value.size();
-      // An id that the broker gave is identity enough where nothing says that the message is bad.
-      if ((seen.by_digest || features.defect || seen.level >= kFailedLevel) && is_odd(seen.row, features.values)) chunk.digests.emplace_back(static_cast<std::uint32_t>(i), short_digest(fields));
-      if (features.defect && kept_bytes_ < kMostKeptBytes) {
-        for (const Field& field : fields) kept_bytes_ += field.name.size() + field.value.size();
-        kept_.emplace(std::pair(number, entry.key), SeenContent{owned(fields), neighbours_of(page, i)});
-      }
-    }
-    chunk.seen.push_back(seen);
+    values_at = std::copy_n(features.values.begin(), columns, values_at);
+    if (seen.evidence_only) continue;
+    for (const Field& field : fields) bytes_ += field.value.size();
+    // An id that the broker gave is identity enough where nothing says that the message is bad.
+    if ((seen.by_digest || features.defect || seen.level >= kFailedLevel) && is_odd(seen.row, features.values)) digests_.push_back({.digest = short_digest(fields), .index = i});
+    if (!features.defect) continue;
+    std::size_t content = 0;
+    for (const Field& field : fields) content += field.name.size() + field.value.size();
+    if (store_->may_keep_content(content)) kept_.emplace(std::pair(number, entry.key), SeenContent{owned(fields), neighbours_of(page, i)});
   }
+  return keep(number, size);
+}
+
+// The page under way goes to where it stays.
+Status Examiner::keep(std::uint64_t number, std::size_t size) {
+  Chunk chunk{.number = number, .size = static_cast<std::uint32_t>(size), .digests = static_cast<std::uint32_t>(digests_.size()), .columns = reader_.columns(), .explained = {}};
+  const std::size_t before = page_.size();
+  page_.resize(chunk.bytes() / sizeof(page_[0]));
+  std::copy(digests_.begin(), digests_.end(), reinterpret_cast<Digested*>(page_.data() + before));
+  chunk.block = store_->allocate(slab_, chunk.bytes());
+  if (chunk.block != nullptr) {
+    std::memcpy(chunk.block, page_.data(), chunk.bytes());
+  } else {
+    CLAW_TRY_ASSIGN(chunk.offset, store_->write({reinterpret_cast<const char*>(page_.data()), chunk.bytes()}));
+  }
+  chunks_.push_back(std::move(chunk));
+  return {};
 }
 
 bool Examiner::is_odd(std::uint32_t row, const content::Values& values) const {

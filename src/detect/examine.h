@@ -1,16 +1,17 @@
-// The streaming half of detection: one pass over the pages of a queue, 48 bytes kept of each message.
+// The streaming half of detection: one pass over the pages of a queue, at most 48 bytes kept of each message.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <memory_resource>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 #include "content/features.h"
+#include "detect/chunk_store.h"
 #include "model/finding.h"
 #include "model/message.h"
 
@@ -19,7 +20,6 @@ namespace claw::detect {
 inline constexpr std::size_t kMostDefects = 1'000;     // different ones of a queue
 inline constexpr std::size_t kMostRows = 1u << 17;     // different rows of an examiner
 inline constexpr std::size_t kMostDeviations = 1u << 19;  // in all its rows; beyond either bound nothing is acted on
-inline constexpr std::size_t kMostKeptBytes = 16u << 20;
 
 // How often a message was delivered and is still here, in steps; 0: not known to have failed.
 inline constexpr std::array<std::uint32_t, 7> kLevels = {0, 1, 2, 3, 4, 6, 9};
@@ -42,16 +42,37 @@ struct Seen {
 };
 static_assert(sizeof(Seen) == 24);
 
+// The short digest of a message that is odd, or that nothing else identifies.
+struct Digested {
+  std::uint64_t digest;
+  std::uint64_t index;  // in the page
+};
+
+// What was kept of each message of one page: three arrays one after another in one block.
+struct Kept {
+  std::span<Seen> seen;
+  const std::uint8_t* values = nullptr;  // of each of seen, `columns` of them
+  std::size_t columns = 0;
+  std::span<const Digested> digests;     // by index
+
+  // `block` holds these arrays of `size` messages.
+  static Kept of(std::byte* block, std::size_t size, std::size_t columns, std::size_t digests);
+  static std::size_t bytes(std::size_t size, std::size_t columns, std::size_t digests);
+
+  const std::uint8_t* values_of(std::size_t i) const { return values + i * columns; }
+};
+
 // One page of a queue.
 struct Chunk {
   std::uint64_t number = 0;  // of the page in its queue
-  std::pmr::vector<Seen> seen;                                    // in the examiner's memory, like values
+  std::uint32_t size = 0;    // messages
+  std::uint32_t digests = 0;
   std::size_t columns = 0;
-  std::pmr::vector<std::uint8_t> values;                          // of each of seen, `columns` of them
-  std::vector<std::pair<std::uint32_t, std::uint64_t>> digests;   // index in seen, short digest: of what is odd
-  std::vector<std::uint8_t> explained;                            // by which signature, from 1; 0: by none. Filled by mining
+  std::byte* block = nullptr;  // in the store's memory; null when it lies in the store's file
+  std::uint64_t offset = 0;    // there
+  std::vector<std::uint8_t> explained;  // by which signature, from 1; 0: by none. Filled by mining
 
-  const std::uint8_t* values_of(std::size_t i) const { return values.data() + i * columns; }
+  std::size_t bytes() const { return Kept::bytes(size, columns, digests); }
 };
 
 struct DefectName {
@@ -71,21 +92,14 @@ struct DefectSeen {
   std::uint64_t number = UINT64_MAX; // the page it is from
 };
 
-// Large blocks on huge pages where the kernel has them: a scan writes tens of megabytes once, and a page fault for every
-// 4 KiB of it costs as much as looking at the messages.
-class LargePages final : public std::pmr::memory_resource {
-  void* do_allocate(std::size_t bytes, std::size_t alignment) override;
-  void do_deallocate(void* at, std::size_t bytes, std::size_t alignment) override;
-  bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
-};
-
 // One a thread and queue; copies of one frozen reader.
 class Examiner {
  public:
-  Examiner(const content::FeatureReader& frozen, std::uint32_t queue);
+  Examiner(const content::FeatureReader& frozen, std::uint32_t queue, ChunkStore& store);
 
-  // `number`: which page of the queue this is, from 0. Pages may come in any order and to any examiner.
-  void examine(const Batch& page, std::uint64_t number);
+  // `number`: which page of the queue this is, from 0. Pages may come in any order and to any examiner. Fails when there is
+  // no room for what is kept of it.
+  Status examine(const Batch& page, std::uint64_t number);
 
   std::uint32_t queue() const { return queue_; }
   std::uint64_t bytes() const { return bytes_; }  // of values, in the queue
@@ -94,6 +108,7 @@ class Examiner {
   friend class Population;
   friend class Tally;
 
+  Status keep(std::uint64_t number, std::size_t size);
   std::uint32_t row_of(const content::Features& features, std::uint64_t number, std::span<const Field> fields);
   std::uint32_t defect_of(const content::Defect& defect, std::uint64_t number, std::span<const Field> fields);
   void grow_table();
@@ -105,10 +120,12 @@ class Examiner {
   std::vector<std::pair<std::uint64_t, std::uint32_t>> by_hash_;  // open addressing: hash, row (0: free)
   std::map<DefectName, std::uint32_t> defects_;
   std::vector<DefectSeen> defects_seen_;
-  std::unique_ptr<std::pmr::monotonic_buffer_resource> memory_;  // of chunks_
+  ChunkStore* store_;
+  ChunkStore::Slab slab_;
+  std::vector<std::uint64_t> page_;  // the block of the page under way
+  std::vector<Digested> digests_;    // of it
   std::vector<Chunk> chunks_;
   std::map<std::pair<std::uint64_t, MessageKey>, SeenContent> kept_;  // (page, key)
-  std::size_t kept_bytes_ = 0;
   std::size_t deviations_ = 0;  // in rows_
   std::uint64_t bytes_ = 0;
   bool overflowed_ = false;

@@ -72,11 +72,12 @@ class Miner {
     std::vector<Untroubled> untroubled(queue.columns * kStride, Untroubled{});
     Untroubled* const counts = untroubled.data();
     for (Chunk* chunk : queue.chunks) {
-      chunk->explained.assign(chunk->seen.size(), 0);
-      const std::size_t columns = chunk->columns;
-      for (std::size_t i = 0; i < chunk->seen.size(); ++i) {
-        const Seen& seen = chunk->seen[i];
-        const std::uint8_t* const value = chunk->values_of(i);
+      const Kept all = all_.kept(*chunk);
+      chunk->explained.assign(chunk->size, 0);
+      const std::size_t columns = all.columns;
+      for (std::size_t i = 0; i < all.seen.size(); ++i) {
+        const Seen& seen = all.seen[i];
+        const std::uint8_t* const value = all.values_of(i);
         row_counts_[seen.row].add(seen);
         if (seen.level != 0) {
           for (std::size_t c = 0; c < columns; ++c) values[c * 256 + value[c]].add(seen);
@@ -313,11 +314,13 @@ class Miner {
       std::uint64_t delivered = 0, first = UINT64_MAX, last = 0, passes = 0, with_it = 0;
       const auto each = [&](auto&& f) {
         delivered = 0;
-        for (const Chunk* chunk : queue.chunks)
-          for (std::size_t i = 0; i < chunk->seen.size(); ++i) {
-            const Seen& seen = chunk->seen[i];
+        for (const Chunk* chunk : queue.chunks) {
+          const Kept all = all_.kept(*chunk);
+          for (std::size_t i = 0; i < all.seen.size(); ++i) {
+            const Seen& seen = all.seen[i];
             if (!seen.evidence_only && (seen.passes > 0 || seen.level > 0)) f(seen, chunk->explained[i] == number), ++delivered;
           }
+        }
       };
       each([&](const Seen& seen, bool with) {
         passes += seen.passes > 0;

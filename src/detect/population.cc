@@ -1,6 +1,7 @@
 #include "detect/population.h"
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 namespace claw::detect {
@@ -93,6 +94,22 @@ struct Population::Builder {
   }
 };
 
+Kept Population::kept(const Chunk& chunk) {
+  if (chunk.block != nullptr) return Kept::of(chunk.block, chunk.size, chunk.columns, chunk.digests);
+  if (!trouble_.ok()) return {};
+  const Place& place = in_file_.at(&chunk);
+  Result<std::string> bytes = place.store->read(chunk.offset, chunk.bytes());
+  if (!bytes) {
+    trouble_ = std::move(bytes).error();
+    return {};
+  }
+  page_.resize(bytes->size() / sizeof(page_[0]));
+  std::memcpy(page_.data(), bytes->data(), bytes->size());
+  const Kept kept = Kept::of(reinterpret_cast<std::byte*>(page_.data()), chunk.size, chunk.columns, chunk.digests);
+  for (Seen& seen : kept.seen) seen.row = (*place.renumbered)[seen.row];
+  return kept;
+}
+
 Population::Population(std::vector<Examiner>& examiners, std::size_t queue_count) : queues(queue_count) {
   Builder build{*this, examiners, {}, {}};
   std::vector<std::vector<const Examiner*>> of_queue(queue_count);
@@ -110,6 +127,7 @@ Population::Population(std::vector<Examiner>& examiners, std::size_t queue_count
   std::vector<Builder::Named> of_row;
   std::map<std::tuple<std::uint32_t, std::size_t, std::size_t>, Builder::Named> of_value;
   std::map<DefectName, std::tuple<std::uint32_t, std::uint64_t>> first_seen;
+  renumbered_.reserve(examiners.size());
   std::map<Builder::Named, std::uint32_t> merged;  // equal rows of several examiners are one
   for (Examiner& e : examiners) {
     std::vector<const DefectName*> defects(e.defects_.size());
@@ -121,7 +139,7 @@ Population::Population(std::vector<Examiner>& examiners, std::size_t queue_count
       at->second = place;
       excerpts[name] = e.defects_seen_[id].excerpt;
     }
-    std::vector<std::uint32_t> renumbered;
+    std::vector<std::uint32_t>& renumbered = renumbered_.emplace_back();
     for (const Row& row : e.rows_) {
       const auto [at, fresh] = merged.try_emplace(build.atoms_of(e, row, defects, crowded[e.queue_]), static_cast<std::uint32_t>(of_row.size()));
       if (fresh) of_row.push_back(at->first);
@@ -129,7 +147,9 @@ Population::Population(std::vector<Examiner>& examiners, std::size_t queue_count
     }
     for (Chunk& chunk : e.chunks_) {
       queues[e.queue_].chunks.push_back(&chunk);
-      for (Seen& seen : chunk.seen) seen.row = renumbered[seen.row];
+      if (chunk.block == nullptr) in_file_.emplace(&chunk, Place{e.store_, &renumbered});
+      else
+        for (Seen& seen : kept(chunk).seen) seen.row = renumbered[seen.row];
     }
     e.rows_.clear();
     e.by_hash_.clear();

@@ -75,16 +75,34 @@ class Population {
   std::map<DefectName, std::string> excerpts;
   bool overflowed = false;
 
-  // Every message in queue order: f(queue, Seen&, values by column, chunk, index).
+  // What was kept of a page, good until the next call.
+  Kept kept(const Chunk& chunk);
+  // Every page in queue order: f(queue, chunk, what was kept).
+  template <class F>
+  void each_page(F&& f) {
+    for (std::uint32_t q = 0; q < queues.size(); ++q)
+      for (Chunk* chunk : queues[q].chunks) f(q, *chunk, kept(*chunk));
+  }
+  // Every message in queue order: f(queue, Seen, values by column, chunk, index).
   template <class F>
   void each(F&& f) {
-    for (std::uint32_t q = 0; q < queues.size(); ++q)
-      for (Chunk* chunk : queues[q].chunks)
-        for (std::size_t i = 0; i < chunk->seen.size(); ++i) f(q, chunk->seen[i], chunk->values_of(i), *chunk, i);
+    each_page([&](std::uint32_t q, Chunk& chunk, const Kept& all) {
+      for (std::size_t i = 0; i < all.seen.size(); ++i) f(q, all.seen[i], all.values_of(i), chunk, i);
+    });
   }
+  // Not ok: something that was kept could not be read again, and nothing of what was counted since holds.
+  const Status& trouble() const { return trouble_; }
 
  private:
   struct Builder;
+  struct Place {  // of a chunk that lies in its store's file
+    ChunkStore* store;
+    const std::vector<std::uint32_t>* renumbered;
+  };
+  std::map<const Chunk*, Place> in_file_;
+  std::vector<std::vector<std::uint32_t>> renumbered_;  // by examiner: its rows in the merged numbering
+  std::vector<std::uint64_t> page_;  // the block that was read last
+  Status trouble_;
 };
 
 }  // namespace claw::detect

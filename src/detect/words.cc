@@ -119,11 +119,13 @@ std::vector<std::string> notes_of(Population& population, const Mining& mining) 
   };
   for (const Population::Queue& queue : population.queues)
     for (const Chunk* chunk : queue.chunks) {
-      all += chunk->seen.size();
-      for (std::size_t i = 0; i < chunk->seen.size() && awaited > 0; ++i) {
+      all += chunk->size;
+      if (awaited <= 0) continue;
+      const Kept page = population.kept(*chunk);
+      for (std::size_t i = 0; i < page.seen.size() && awaited > 0; ++i) {
         ++at;
-        meet(population.rows[chunk->seen[i].row]);
-        for (std::size_t c = 0; c < queue.columns; ++c) meet(queue.values[c][chunk->values_of(i)[c]]);
+        meet(population.rows[page.seen[i].row]);
+        for (std::size_t c = 0; c < queue.columns; ++c) meet(queue.values[c][page.values_of(i)[c]]);
       }
     }
   std::vector<std::string> notes;

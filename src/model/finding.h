@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/message.h"
@@ -33,13 +34,19 @@ struct SignatureEvidence {
   std::uint64_t other_passes = 0;     // acknowledged without it
 };
 
+// One message of a finding: a look may name millions of them.
 struct PoisonRef {
-  QueueId queue;
-  std::string id;   // native id; a list's has none of its own: "list:<index>@<content digest>"
   MessageKey key;
-  std::uint64_t attempts = 0;
-  std::uint64_t digest = 0;  // short digest of its content
+  std::uint64_t digest = 0;  // short digest of its content; 0: not taken
+  std::uint32_t queue = 0;   // index into Observation::queues
+  std::uint32_t attempts = 0;
 };
+
+// Its native id. A list's or a RabbitMQ queue's message has none of its own: its place is a hint, the digest of its content the
+// identity, as in "list:<index>@<digest>".
+std::string message_id(QueueType type, const PoisonRef& ref);
+// The inverse, as far as an id tells: everything but `queue` and `attempts`, and of a list or queue the distance from its end.
+Result<PoisonRef> ref_of_id(QueueType type, std::string_view id);
 
 struct Finding {
   Signature signature;

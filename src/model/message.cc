@@ -57,14 +57,16 @@ void Batch::add(MessageKey key, std::span<const Field> fields, const Evidence& e
   fields_.insert(fields_.end(), fields.begin(), fields.end());
 }
 
-std::vector<char> Batch::recycle() {
+RawBytes Batch::recycle() {
   if (buffers_.empty()) return {};
-  std::vector<char> buffer = std::move(buffers_.back());
+  RawBytes buffer = std::move(buffers_.back());
   clear();
   return buffer;
 }
 
-std::string content_digest(std::span<const Field> fields) {
+namespace {
+
+Digest digest_of(std::span<const Field> fields) {
   Sha256 hash;
   const auto piece = [&hash](std::string_view bytes) {
     std::uint64_t size = bytes.size();
@@ -80,21 +82,27 @@ std::string content_digest(std::span<const Field> fields) {
     piece(field.name);
     piece(field.value);
   }
-  return std::string(view(hash.finish()));
+  return hash.finish();
 }
 
+}  // namespace
+
+std::string content_digest(std::span<const Field> fields) { return std::string(view(digest_of(fields))); }
+
 std::uint64_t short_digest(std::span<const Field> fields) {
-  const std::string digest = content_digest(fields);
+  const Digest digest = digest_of(fields);
   std::uint64_t first = 0;
-  for (std::size_t i = 0; i < 8; ++i) first = first << 8 | static_cast<std::uint8_t>(digest[i]);
+  for (std::size_t i = 0; i < 8; ++i) first = first << 8 | digest[i];
   return first;
 }
 
-std::string Message::content_digest() const {
+std::string Message::content_digest() const { return std::string(view(digest())); }
+
+Digest Message::digest() const {
   std::vector<Field> views;
   views.reserve(fields.size());
   for (const OwnedField& field : fields) views.push_back({field.name, field.value});
-  return claw::content_digest(views);
+  return digest_of(views);
 }
 
 }  // namespace claw

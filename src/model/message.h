@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/digest.h"
+#include "base/raw_bytes.h"
 #include "base/result.h"
 
 namespace claw {
@@ -66,17 +68,17 @@ class Batch {
   void clear();
   // The adapter moves a whole reply in here, then adds entries whose views point into it. Moving a
   // vector keeps its storage in place, so views made before the move stay good.
-  void adopt(std::vector<char> buffer) { buffers_.push_back(std::move(buffer)); }
+  void adopt(RawBytes buffer) { buffers_.push_back(std::move(buffer)); }
   void add(MessageKey key, std::span<const Field> fields, const Evidence& evidence);
   // For the adapter that fills in evidence after the content.
   std::span<Entry> mutable_entries() { return entries_; }
   // Gives a buffer back for reuse; empty when there is none.
-  std::vector<char> recycle();
+  RawBytes recycle();
 
  private:
   std::vector<Entry> entries_;
   std::vector<Field> fields_;
-  std::vector<std::vector<char>> buffers_;
+  std::vector<RawBytes> buffers_;
 };
 
 // A message that owns its bytes: samples, snapshots, quarantine.
@@ -124,6 +126,7 @@ struct Message {
   Neighbours neighbours = {};
 
   std::string content_digest() const;
+  Digest digest() const;  // the same bytes
 };
 
 }  // namespace claw

@@ -47,7 +47,7 @@ class PageWriter {
     Evidence evidence;
   };
   Batch& page_;
-  std::vector<char> buffer_;
+  RawBytes buffer_;
   std::vector<Piece> pieces_;
 };
 

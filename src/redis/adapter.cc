@@ -62,6 +62,10 @@ class Redis final : public Broker {
     return at(quarantine, Repeat::reads, deadline, [&](Connection& c, int) { return read_quarantine(c, queue, quarantine, execution_id, deadline); });
   }
 
+  Result<std::vector<QuarantinedDigest>> quarantined_digests(const QueueId&, const std::string& quarantine, const std::string& execution_id, Deadline deadline) override {
+    return at(quarantine, Repeat::reads, deadline, [&](Connection& c, int) { return read_quarantine_digests(c, quarantine, execution_id, deadline); });
+  }
+
   Result<RestoreOutcome> restore(const RestoreRequest& request, Deadline deadline) override {
     return at(request.queue.name, Repeat::moves, deadline, [&](Connection& c, int) { return restore_messages(c, request, deadline); });
   }

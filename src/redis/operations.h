@@ -24,6 +24,7 @@ inline constexpr std::uint64_t kDeadBit = 1ull << 62;
 Result<std::vector<Message>> read_messages(Connection& connection, const PlannedQueue& queue, std::span<const PlannedMessage> messages,
                                            const ContentByKey& known, Deadline deadline);
 Result<std::vector<Removal>> remove_messages(Connection& connection, const RemoveRequest& request, Deadline deadline);
+Result<std::vector<QuarantinedDigest>> read_quarantine_digests(Connection& connection, const std::string& quarantine, const std::string& execution_id, Deadline deadline);
 Result<std::vector<Quarantined>> read_quarantine(Connection& connection, const QueueId& queue, const std::string& quarantine,
                                                  const std::string& execution_id, Deadline deadline);
 Status quarantine_again(Connection& connection, const RestoreRequest& request, std::span<const std::size_t> numbers, Deadline deadline);

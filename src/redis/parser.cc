@@ -148,7 +148,7 @@ const char* Parser::copy_out(Reply& reply) {
 
 // A page: the reply takes the buffer as it is, and what follows it (the start of the next reply) moves to the reply's old one.
 const char* Parser::hand_over(Reply& reply) {
-  std::vector<char> rest = std::move(reply.buffer_);
+  RawBytes rest = std::move(reply.buffer_);
   const std::size_t left = used_ - at_;
   if (rest.size() < left + Batch::kPadding) rest.resize(left + Batch::kPadding);
   std::memcpy(rest.data(), buffer_.data() + at_, left);

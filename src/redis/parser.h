@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/raw_bytes.h"
 #include "base/result.h"
 #include "redis/reply.h"
 
@@ -44,7 +45,7 @@ class Parser {
   const char* copy_out(Reply& reply);
   const char* hand_over(Reply& reply);
 
-  std::vector<char> buffer_;
+  RawBytes buffer_;
   std::size_t begin_ = 0;  // first byte of the reply under way
   std::size_t at_ = 0;     // first byte not yet understood
   std::size_t used_ = 0;   // bytes in the buffer

@@ -72,7 +72,7 @@ TEST(Parser, a_replys_views_survive_a_move_of_its_buffer) {
   Reply reply;
   ASSERT_TRUE(parser.next(reply).value());
   const std::string_view text = reply.root().text();
-  const std::vector<char> buffer = reply.release_buffer();
+  const RawBytes buffer = reply.release_buffer();
   EXPECT_EQ(text, "hello");
   EXPECT_GE(text.data(), buffer.data());
 }

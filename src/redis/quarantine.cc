@@ -61,18 +61,30 @@ std::string standing_of(const Message& message) {
 
 }  // namespace
 
-Result<std::vector<Held>> read_held(Connection& connection, const std::string& quarantine, const std::string& execution_id, Deadline deadline) {
-  std::vector<Held> out;
+namespace {
+
+// f(entry) for each of the execution's entries, a page at a time.
+template <class F>
+Status each_entry(Connection& connection, const std::string& quarantine, const std::string& execution_id, Deadline deadline, F&& f) {
   std::string from = "-";
-  for (;;) {
-    CLAW_TRY_ASSIGN(const Reply reply, connection.call({"XRANGE", quarantine, from, "+", "COUNT", kPage}, deadline));
+  for (Reply reply;;) {
+    connection.send({"XRANGE", quarantine, from, "+", "COUNT", kPage});
+    CLAW_TRY(connection.receive_into(reply, deadline));
+    if (reply.root().is_error()) return to_error(reply.root().text(), "XRANGE " + quarantine);
     Reply::View entry = reply.root().first();
     for (std::size_t i = 0; i < reply.root().size(); ++i, entry = entry.next()) {
       from = "(" + std::string(entry.first().text());
-      if (execution_of(entry) == execution_id) out.push_back(entry_of(entry));
+      if (execution_of(entry) == execution_id) f(entry);
     }
-    if (reply.root().size() < 1'000) break;
+    if (reply.root().size() < 1'000) return {};
   }
+}
+
+}  // namespace
+
+Result<std::vector<Held>> read_held(Connection& connection, const std::string& quarantine, const std::string& execution_id, Deadline deadline) {
+  std::vector<Held> out;
+  CLAW_TRY(each_entry(connection, quarantine, execution_id, deadline, [&](Reply::View entry) { out.push_back(entry_of(entry)); }));
   std::stable_sort(out.begin(), out.end(), [](const Held& a, const Held& b) { return a.number < b.number; });
   return out;
 }
@@ -81,6 +93,16 @@ Result<std::vector<Quarantined>> read_quarantine(Connection& connection, const Q
                                                  Deadline deadline) {
   CLAW_TRY_ASSIGN(std::vector<Held> held, read_held(connection, quarantine, execution_id, deadline));
   return std::vector<Quarantined>(std::make_move_iterator(held.begin()), std::make_move_iterator(held.end()));
+}
+
+Result<std::vector<QuarantinedDigest>> read_quarantine_digests(Connection& connection, const std::string& quarantine, const std::string& execution_id, Deadline deadline) {
+  std::vector<QuarantinedDigest> out;
+  CLAW_TRY(each_entry(connection, quarantine, execution_id, deadline, [&](Reply::View entry) {
+    Held held = entry_of(entry);
+    out.push_back({.number = held.number, .quarantine_id = std::move(held.quarantine_id), .digest = held.message.digest()});
+  }));
+  std::stable_sort(out.begin(), out.end(), [](const QuarantinedDigest& a, const QuarantinedDigest& b) { return a.number < b.number; });
+  return out;
 }
 
 std::vector<GroupState> groups_at_removal(const Message& snapshot, std::string_view standing) {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/raw_bytes.h"
 #include "base/result.h"
 
 namespace claw::redis {
@@ -51,14 +52,14 @@ class Reply {
 
   View root() const { return {*this, 0}; }
   // Takes the bytes out for Batch::adopt; the nodes' views stay good because a vector keeps its storage.
-  std::vector<char> release_buffer() { return std::move(buffer_); }
+  RawBytes release_buffer() { return std::move(buffer_); }
   // Gives an old buffer's storage for the next reply that is received into this one.
-  void reuse_buffer(std::vector<char> buffer) { buffer_ = std::move(buffer); }
+  void reuse_buffer(RawBytes buffer) { buffer_ = std::move(buffer); }
 
  private:
   friend class Parser;
   std::vector<Node> nodes_;
-  std::vector<char> buffer_;  // at least Batch::kPadding readable bytes after the last value
+  RawBytes buffer_;  // at least Batch::kPadding readable bytes after the last value
 };
 
 }  // namespace claw::redis

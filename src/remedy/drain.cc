@@ -47,27 +47,55 @@ Totals totals_of(const std::string& text) {
 
 std::string step_name(std::string_view what, std::size_t number) { return fmt::format("{}-{}", what, number); }
 
+constexpr std::size_t kPart = 4'000;  // messages of a queue that are unpacked at once
+
+// How many messages one call takes. A stream's entry is found by its id; what has only a place is removed with all others of
+// its wave, because the places of later ones depend on what was removed before them.
+std::size_t part_of(const PlannedQueue& queue, std::size_t count) { return queue.type == QueueType::stream ? std::min(count, kPart) : count; }
+
+Result<PackedMessages> packed(std::span<const Message> messages) {
+  PackedMessages out;
+  CLAW_TRY(out.add(messages));
+  return out;
+}
+
+// What a broker has of a queue's planned messages now.
+Result<PackedMessages> read_queue(const PlannedQueue& queue, Surroundings& around) {
+  static const ContentByKey nothing;
+  const auto kept = around.kept == nullptr ? KeptContent::const_iterator() : around.kept->find(queue.queue);
+  const ContentByKey& known = around.kept == nullptr || kept == around.kept->end() ? nothing : kept->second;
+  PackedMessages out;
+  for (std::size_t first = 0; first < queue.messages.size();) {
+    const auto part = std::span(queue.messages).subspan(first, part_of(queue, queue.messages.size() - first));
+    CLAW_TRY_ASSIGN(Broker * broker, around.broker(queue.queue.broker));
+    CLAW_TRY_ASSIGN(const std::vector<Message> messages, broker->read(queue, part, known, deadline_of(queue, around)));
+    if (messages.size() != part.size())
+      return make_error(Code::corrupt, "snapshot " + queue.queue.text(), fmt::format("{} messages came back for {} that were asked for", messages.size(), part.size()));
+    CLAW_TRY(out.add(messages));
+    first += part.size();
+  }
+  return out;
+}
+
 // The messages of one queue as its snapshot holds them, in plan order; makes the snapshot when there is none.
-Result<std::vector<Message>> snapshot_queue(const Plan& plan, std::size_t q, Ledger& ledger, Surroundings& around) {
+Result<PackedMessages> snapshot_queue(const Plan& plan, std::size_t q, Ledger& ledger, Surroundings& around) {
   const PlannedQueue& queue = plan.queues[q];
   const std::string step = step_name("snapshot", q);
   CLAW_TRY_ASSIGN(const bool there, around.vault.has(ledger.execution_id(), queue.queue));
-  if (there && ledger.has(step)) return around.vault.read(ledger.execution_id(), queue.queue);
-  if (ledger.has(step)) return make_error(Code::corrupt, "vault " + queue.queue.text(), "the snapshot that the journal tells of is not there: nothing is touched");
+  if (!there && ledger.has(step)) return make_error(Code::corrupt, "vault " + queue.queue.text(), "the snapshot that the journal tells of is not there: nothing is touched");
 
-  CLAW_TRY(check_brake(around));
-  std::vector<Message> messages;
-  if (there) {  // complete, but cut off before it was journaled
-    CLAW_TRY_ASSIGN(messages, around.vault.read(ledger.execution_id(), queue.queue));
+  PackedMessages messages;
+  if (there) {
+    CLAW_TRY_ASSIGN(const std::vector<Message> stored, around.vault.read(ledger.execution_id(), queue.queue));
+    CLAW_TRY_ASSIGN(messages, packed(stored));
+    if (ledger.has(step)) return messages;
+    CLAW_TRY(check_brake(around));  // complete, but cut off before it was journaled
   } else {
-    CLAW_TRY_ASSIGN(Broker * broker, around.broker(queue.queue.broker));
-    static const ContentByKey nothing;
-    const auto kept = around.kept == nullptr ? KeptContent::const_iterator() : around.kept->find(queue.queue);
-    const ContentByKey& known = around.kept == nullptr || kept == around.kept->end() ? nothing : kept->second;
-    CLAW_TRY_ASSIGN(messages, broker->read(queue, queue.messages, known, deadline_of(queue, around)));
+    CLAW_TRY(check_brake(around));
+    CLAW_TRY_ASSIGN(messages, read_queue(queue, around));
   }
   if (messages.size() != queue.messages.size())
-    return make_error(Code::corrupt, "snapshot " + queue.queue.text(), fmt::format("{} messages came back for {} that were asked for", messages.size(), queue.messages.size()));
+    return make_error(Code::corrupt, "snapshot " + queue.queue.text(), fmt::format("holds {} messages, the plan {}", messages.size(), queue.messages.size()));
   CLAW_TRY_ASSIGN(const SnapshotInfo info, around.vault.write(ledger.execution_id(), queue.queue, messages));
   const json fields = {{"queue_hex", hex(queue.queue.text())}, {"object", info.object}, {"messages", info.messages},
                        {"ciphertext", info.ciphertext_sha256}, {"merkle_root", info.merkle_root}, {"key_id", info.key_id}, {"read_back", "equal"}};
@@ -124,26 +152,30 @@ std::set<std::size_t> removed_of(const Plan& plan, std::size_t q, const Ledger& 
   return numbers;
 }
 
-Status remove_slice(const Plan& plan, const Slice& slice, std::span<const Message> snapshot, const std::string& execution_id, bool again,
+Status remove_slice(const Plan& plan, const Slice& slice, const PackedMessages& snapshot, const std::string& execution_id, bool again,
                     Surroundings& around, Totals& totals, json& numbers) {
   const PlannedQueue& queue = plan.queues[slice.queue];
-  CLAW_TRY_ASSIGN(const std::vector<Removal> removals,
-                  remove_surely({.queue = queue, .messages = snapshot.subspan(slice.first, slice.count), .execution_id = execution_id,
-                                 .first_number = slice.first, .block_budget = plan.limits.block_budget, .again = again}, around));
-  if (removals.size() != slice.count)
-    return make_error(Code::corrupt, "remove " + queue.queue.text(), fmt::format("{} answers for {} messages", removals.size(), slice.count));
-  totals.planned += slice.count;
   std::vector<std::size_t> removed;
-  for (const Removal& removal : removals) {
-    switch (removal.fate) {
-      case Fate::removed:
-        ++totals.removed;
-        removed.push_back(slice.first + removal.index);
-        break;
-      case Fate::gone: ++totals.gone; break;
-      case Fate::too_deep: ++totals.too_deep; [[fallthrough]];
-      case Fate::not_found: ++totals.failed; break;
+  for (std::size_t done = 0; done < slice.count;) {
+    const std::size_t first = slice.first + done, count = part_of(queue, slice.count - done);
+    CLAW_TRY_ASSIGN(const std::vector<Message> messages, snapshot.slice(first, count));
+    CLAW_TRY_ASSIGN(const std::vector<Removal> removals,
+                    remove_surely({.queue = queue, .messages = messages, .execution_id = execution_id, .first_number = first, .block_budget = plan.limits.block_budget, .again = again}, around));
+    if (removals.size() != count)
+      return make_error(Code::corrupt, "remove " + queue.queue.text(), fmt::format("{} answers for {} messages", removals.size(), count));
+    totals.planned += count;
+    for (const Removal& removal : removals) {
+      switch (removal.fate) {
+        case Fate::removed:
+          ++totals.removed;
+          removed.push_back(first + removal.index);
+          break;
+        case Fate::gone: ++totals.gone; break;
+        case Fate::too_deep: ++totals.too_deep; [[fallthrough]];
+        case Fate::not_found: ++totals.failed; break;
+      }
     }
+    done += count;
   }
   std::sort(removed.begin(), removed.end());
   numbers[std::to_string(slice.queue)] = ranges_of(removed);
@@ -151,18 +183,19 @@ Status remove_slice(const Plan& plan, const Slice& slice, std::span<const Messag
 }
 
 // Every message that is called removed is in quarantine, once, with the bytes of the snapshot; nothing else is.
-Status check_conservation(const Plan& plan, const std::vector<std::vector<Message>>& snapshots, std::uint64_t removed, Ledger& ledger,
+Status check_conservation(const Plan& plan, const std::vector<PackedMessages>& snapshots, std::uint64_t removed, Ledger& ledger,
                           Surroundings& around) {
   std::uint64_t found = 0;
   for (std::size_t q = 0; q < plan.queues.size(); ++q) {
     const PlannedQueue& queue = plan.queues[q];
     CLAW_TRY(check_brake(around));
     CLAW_TRY_ASSIGN(Broker * broker, around.broker(queue.queue.broker));
-    CLAW_TRY_ASSIGN(const auto held, broker->quarantined(queue.queue, queue.quarantine, ledger.execution_id(), deadline_of(queue, around)));
-    std::vector<bool> seen(snapshots[q].size(), false);
-    for (const Quarantined& one : held) {
+    CLAW_TRY_ASSIGN(const auto held, broker->quarantined_digests(queue.queue, queue.quarantine, ledger.execution_id(), deadline_of(queue, around)));
+    const std::vector<Digest>& planned = snapshots[q].digests();
+    std::vector<bool> seen(planned.size(), false);
+    for (const QuarantinedDigest& one : held) {
       const bool known = one.number < seen.size() && !seen[one.number];
-      if (!known || one.message.fields != snapshots[q][one.number].fields)
+      if (!known || one.digest != planned[one.number])
         return make_error(Code::corrupt, "conservation " + queue.queue.text(),
                           fmt::format("quarantine entry {} (number {}) is {}", escape(one.quarantine_id), one.number, known ? "not byte-equal to its snapshot" : "there twice or was never planned"));
       seen[one.number] = true;
@@ -175,7 +208,7 @@ Status check_conservation(const Plan& plan, const std::vector<std::vector<Messag
 }
 
 // `totals` grows from the wave before to this one's.
-Status remove_wave(const Plan& plan, const Wave& wave, std::size_t w, const std::vector<std::vector<Message>>& snapshots, Ledger& ledger,
+Status remove_wave(const Plan& plan, const Wave& wave, std::size_t w, const std::vector<PackedMessages>& snapshots, Ledger& ledger,
                    Surroundings& around, Totals& totals) {
   const std::string intent = step_name("intent", w), result = step_name("result", w);
   if (ledger.has(result)) {  // an earlier process finished it
@@ -201,7 +234,7 @@ Status remove_wave(const Plan& plan, const Wave& wave, std::size_t w, const std:
 }
 
 // The next wave goes only when everything so far is accounted for.
-Status check_wave(const Plan& plan, std::size_t w, const std::vector<std::vector<Message>>& snapshots, const Totals& totals, Ledger& ledger,
+Status check_wave(const Plan& plan, std::size_t w, const std::vector<PackedMessages>& snapshots, const Totals& totals, Ledger& ledger,
                   Surroundings& around) {
   const std::string guard = step_name("guard", w);
   if (ledger.has(guard)) return {};
@@ -248,7 +281,7 @@ Status Ledger::record(const std::string& type, const std::string& fields_json) {
 }
 
 Result<Totals> drain(const Plan& plan, Ledger& ledger, Surroundings& around) {
-  std::vector<std::vector<Message>> snapshots;
+  std::vector<PackedMessages> snapshots;
   for (std::size_t q = 0; q < plan.queues.size(); ++q) {
     CLAW_TRY_ASSIGN(auto messages, snapshot_queue(plan, q, ledger, around));
     snapshots.push_back(std::move(messages));

@@ -103,10 +103,9 @@ Plan make_plan(const PlanInputs& inputs) {
                                .lower_bound_bps = bps(finding.lower_bound),
                                .explanation = finding.explanation});
     for (const PoisonRef& ref : seen.members[f]) {
-      const auto queue = queues.find(ref.queue);
-      CLAW_CHECK(queue != queues.end());
-      if (unremovable.contains(ref.queue)) continue;
-      queue->second.messages.push_back({.id = ref.id, .key = ref.key, .signature = signature, .attempts = ref.attempts, .digest = ref.digest});
+      const QueueView& view = seen.queues.at(ref.queue);
+      if (unremovable.contains(view.id)) continue;
+      queues.at(view.id).messages.push_back({.id = message_id(view.type, ref), .key = ref.key, .signature = signature, .attempts = ref.attempts, .digest = ref.digest});
     }
   }
   for (auto& [id, queue] : queues) {

@@ -25,7 +25,7 @@ Observation observed(std::size_t poison, std::size_t rare) {
     f.lower_bound = lower;
     o.findings.push_back(f);
     std::vector<PoisonRef> refs;
-    for (std::uint64_t i = 0; i < count; ++i) refs.push_back({view.id, std::to_string(from + i), {from + i, 0}, 3});
+    for (std::uint64_t i = 0; i < count; ++i) refs.push_back({.key = {from + i, 0}, .queue = 0, .attempts = 3});
     o.members.push_back(refs);
   };
   finding("transaction_id", 0.99, poison, 0);
@@ -102,7 +102,7 @@ TEST(Planner, shares_the_limit_out_between_queues_and_names_none_that_gets_nothi
   other.id = {"b", "r"};
   other.entries = 10'000;
   o.queues.push_back(other);
-  for (std::uint64_t i = 0; i < 10; ++i) o.members[0].push_back({other.id, std::to_string(i), {i, 0}, 3});
+  for (std::uint64_t i = 0; i < 10; ++i) o.members[0].push_back({.key = {i, 0}, .queue = 1, .attempts = 3});
   PlanInputs inputs{.observation = o, .skill = "aggressive-drain", .protocol = "", .detector = "1", .limits = {}, .quarantine_name = [](const QueueId& id) { return id.name; }};
   inputs.limits.max_messages = 6;
   const Plan plan = make_plan(inputs);

@@ -230,7 +230,7 @@ void fill(Batch& page, std::span<const Received> messages, std::uint32_t (*attem
   std::size_t bytes = Batch::kPadding;
   for (const Received& message : messages)
     for (const OwnedField& field : message.fields) bytes += field.name.size() + field.value.size();
-  std::vector<char> buffer = page.recycle();
+  RawBytes buffer = page.recycle();
   page.clear();
   buffer.resize(bytes);
   char* at = buffer.data();

@@ -129,15 +129,20 @@ std::uint64_t Cursor::count(unsigned bytes_wide, std::uint64_t least) {
   return 0;
 }
 
+std::string encoded_head(std::uint64_t count) {
+  std::string head;
+  put_number(head, kVersion, 4);
+  put_number(head, count, 8);
+  return head;
+}
+
 Result<std::string> encode_messages(std::span<const Message> messages) {
-  std::uint64_t size = 12;
+  std::uint64_t size = kEncodedHead;
   for (const Message& message : messages) size += encoded_size(message);
   if (size >= kMaxPlain)  // which also bounds every length to 32 bits
     return make_error(Code::full, "encode snapshot", fmt::format("{} bytes, expected less than {}", size, kMaxPlain));
-  std::string out;
+  std::string out = encoded_head(messages.size());
   out.reserve(static_cast<std::size_t>(size));
-  put_number(out, kVersion, 4);
-  put_number(out, messages.size(), 8);
   for (const Message& message : messages) put_message(out, message);
   return out;
 }

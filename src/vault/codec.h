@@ -15,6 +15,10 @@ namespace claw {
 // Bounds on what is read back. Nothing is allocated before its size was checked against them.
 inline constexpr std::uint64_t kMaxPlain = 4ull << 30;
 
+// What encoded messages begin with: version and count.
+inline constexpr std::size_t kEncodedHead = 12;
+std::string encoded_head(std::uint64_t count);
+
 // Code::full from kMaxPlain on.
 Result<std::string> encode_messages(std::span<const Message> messages);
 // Exactly the inverse; Code::corrupt on anything else, with the byte where it went wrong.

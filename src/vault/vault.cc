@@ -23,6 +23,7 @@ constexpr std::uint64_t kMaxKeyFile = 1024;
 constexpr std::size_t kMaxExecutionId = 128;
 constexpr std::size_t kMaxQueueName = 60'000;
 constexpr std::size_t kNonceBytes = 24;
+constexpr std::size_t kReadBack = 256 * 1024;  // bytes at a time
 
 // It becomes part of file names: no separator, no dot.
 Status check_execution_id(const std::string& id) {
@@ -58,9 +59,9 @@ Error with_path(Error error, const std::string& path) {
 
 std::string key_id_of(std::string_view key) { return hex(hmac_sha256(key, "deployclaw key id")).substr(0, 16); }
 
-std::string root_over(std::span<const Message> messages) {
+std::string root_over(std::span<const Digest> digests) {
   MerkleTree tree;
-  for (const Message& message : messages) tree.add(leaf_hash(message.content_digest()));
+  for (const Digest& digest : digests) tree.add(leaf_hash(view(digest)));
   return hex(tree.root());
 }
 
@@ -146,37 +147,84 @@ Result<Vault::Loaded> Vault::load(const std::string& execution_id, const std::st
   auto messages = decode_messages(opened.plain);
   if (!messages.ok()) return with_path(messages.error(), path);
   opened.info.messages = messages->size();
-  opened.info.merkle_root = root_over(*messages);
+  std::vector<Digest> digests;
+  for (const Message& message : *messages) digests.push_back(message.digest());
+  opened.info.merkle_root = root_over(digests);
   return Loaded{std::move(opened.info), std::move(*messages)};
 }
 
-// Temporary file → sync → read back and compare → rename → sync of the directory.
-Result<SnapshotInfo> Vault::store(const std::string& execution_id, const QueueId& queue, const std::string& path,
-                                  std::span<const Message> messages) {
-  CLAW_TRY_ASSIGN(const std::string plain, encode_messages(messages));
-  const std::string head = object_head(execution_id, queue.text());
-  CLAW_TRY_ASSIGN(const Secret keys, execution_key(execution_id, true));
-  CLAW_TRY_ASSIGN(const std::string sealed, seal(plain, keys.reveal().substr(0, kKeyBytes), head));
-  const std::string temp = path + ".tmp";
+// Seals into a synced file; the digest of the encoded messages.
+Result<std::string> Vault::write_object(const std::string& temp, const std::string& head, std::string_view key, const PackedMessages& messages) {
   CLAW_TRY_ASSIGN(const bool leftover, disk_.exists(temp));
   if (leftover) CLAW_TRY(disk_.remove(temp));
-  {
-    CLAW_TRY_ASSIGN(auto file, disk_.open_append(temp, Mode::owner_only));
-    CLAW_TRY(file->append(head));
-    CLAW_TRY(file->append(sealed));
-    CLAW_TRY(file->sync());
+  CLAW_TRY_ASSIGN(auto file, disk_.open_append(temp, Mode::owner_only));
+  Sealer sealer(key, head, messages.encoded_size());
+  Sha256 plain;
+  CLAW_TRY(file->append(head));
+  CLAW_TRY(messages.encoded([&](std::string_view piece) -> Status {
+    plain.update(piece);
+    CLAW_TRY_ASSIGN(const std::string sealed, sealer.push(piece));
+    return sealed.empty() ? Status() : file->append(sealed);
+  }));
+  CLAW_TRY_ASSIGN(const std::string rest, sealer.finish());
+  CLAW_TRY(file->append(rest));
+  CLAW_TRY(file->sync());
+  return hex(plain.finish());
+}
+
+// Reads back what was written, in bounded memory. Equal bytes decode to equal messages: the codec is a function.
+Result<SnapshotInfo> Vault::check_object(const std::string& temp, const std::string& head, std::string_view key, const std::string& written) {
+  CLAW_TRY_ASSIGN(auto file, disk_.open_read(temp));
+  CLAW_TRY_ASSIGN(std::string bytes, file->read(0, head.size()));
+  if (bytes != head) return make_error(Code::corrupt, "read back " + temp, "its head differs from what was written");
+  Unsealer unsealer(key, head);
+  Sha256 stored, plain;
+  stored.update(bytes);
+  SnapshotInfo info{.stored_bytes = bytes.size(), .ciphertext_sha256 = {}, .merkle_root = {}, .key_id = {}};
+  const auto take = [&](Result<std::string> piece) -> Status {
+    if (!piece) return with_path(std::move(piece).error(), temp);
+    plain.update(*piece);
+    info.plaintext_bytes += piece->size();
+    return {};
+  };
+  for (;;) {
+    CLAW_TRY_ASSIGN(bytes, file->read(info.stored_bytes, kReadBack));
+    if (bytes.empty()) break;
+    info.stored_bytes += bytes.size();
+    stored.update(bytes);
+    CLAW_TRY(take(unsealer.push(bytes)));
   }
-  CLAW_TRY_ASSIGN(Opened back, open_object(execution_id, queue.text(), temp));
-  // Equal bytes decode to equal messages: the codec is a function.
-  if (back.plain != plain) return make_error(Code::corrupt, "read back " + temp, "differs from what was written");
-  back.info.messages = messages.size();
-  back.info.merkle_root = root_over(messages);
+  CLAW_TRY(take(unsealer.finish()));
+  if (hex(plain.finish()) != written) return make_error(Code::corrupt, "read back " + temp, "differs from what was written");
+  info.ciphertext_sha256 = hex(stored.finish());
+  return info;
+}
+
+// Temporary file → sync → read back and compare → rename → sync of the directory.
+Result<SnapshotInfo> Vault::store(const std::string& execution_id, const QueueId& queue, const std::string& path, const PackedMessages& messages) {
+  const std::string head = object_head(execution_id, queue.text()), temp = path + ".tmp";
+  CLAW_TRY_ASSIGN(const Secret keys, execution_key(execution_id, true));
+  const std::string_view key = keys.reveal().substr(0, kKeyBytes);
+  CLAW_TRY_ASSIGN(const std::string written, write_object(temp, head, key, messages));
+  CLAW_TRY_ASSIGN(SnapshotInfo info, check_object(temp, head, key, written));
+  info.execution_id = execution_id;
+  info.queue = queue.text();
+  info.object = object_name(execution_id, info.queue);
+  info.messages = messages.size();
+  info.merkle_root = root_over(messages.digests());
+  info.key_id = key_id_of(key);
   CLAW_TRY(disk_.rename(temp, path));
   CLAW_TRY(disk_.sync_dir(dir_));
-  return back.info;
+  return info;
 }
 
 Result<SnapshotInfo> Vault::write(const std::string& execution_id, const QueueId& queue, std::span<const Message> messages) {
+  PackedMessages packed;
+  CLAW_TRY(packed.add(messages));
+  return write(execution_id, queue, packed);
+}
+
+Result<SnapshotInfo> Vault::write(const std::string& execution_id, const QueueId& queue, const PackedMessages& messages) {
   CLAW_TRY(check_execution_id(execution_id));
   if (queue.text().size() > kMaxQueueName)
     return make_error(Code::unsupported, "write snapshot", fmt::format("the queue's name is longer than {} bytes", kMaxQueueName));
@@ -184,14 +232,19 @@ Result<SnapshotInfo> Vault::write(const std::string& execution_id, const QueueId
   const std::string path = path_of(object_name(execution_id, queue.text()));
   CLAW_TRY_ASSIGN(const bool there, disk_.exists(path));
   if (!there) return store(execution_id, queue, path, messages);
-  CLAW_TRY_ASSIGN(const Loaded old, load(execution_id, queue.text(), path));
-  CLAW_TRY_ASSIGN(const std::string before, encode_messages(old.messages));
-  CLAW_TRY_ASSIGN(const std::string wanted, encode_messages(messages));
-  if (before != wanted)
-    return make_error(Code::conflict, "write " + path,
-                      fmt::format("holds {} messages of other content; a snapshot is never replaced", old.info.messages));
+  CLAW_TRY_ASSIGN(const Opened old, open_object(execution_id, queue.text(), path));
+  Sha256 wanted;
+  CLAW_TRY(messages.encoded([&](std::string_view piece) {
+    wanted.update(piece);
+    return Status();
+  }));
+  if (sha256(old.plain) != wanted.finish())
+    return make_error(Code::conflict, "write " + path, "holds messages of other content; a snapshot is never replaced");
   CLAW_TRY(disk_.sync_dir(dir_));  // the earlier writer may have died before its own
-  return old.info;
+  SnapshotInfo info = old.info;
+  info.messages = messages.size();
+  info.merkle_root = root_over(messages.digests());
+  return info;
 }
 
 Result<bool> Vault::has(const std::string& execution_id, const QueueId& queue) {

@@ -17,6 +17,7 @@
 #include "base/secret.h"
 #include "model/message.h"
 #include "model/queue.h"
+#include "vault/packed.h"
 
 namespace claw {
 
@@ -38,8 +39,9 @@ class Vault {
   // Makes the directory when absent; reads no object.
   static Result<std::unique_ptr<Vault>> open(Disk& disk, Random& random, const std::string& dir);
 
-  // On success the snapshot is compressed, encrypted, durable, and was read back, decrypted and compared.
+  // On success the snapshot is compressed, encrypted, durable, and was read back, decrypted and compared by its digest.
   // The same content again is a success that changes nothing; other content is Code::conflict.
+  Result<SnapshotInfo> write(const std::string& execution_id, const QueueId& queue, const PackedMessages& messages);
   Result<SnapshotInfo> write(const std::string& execution_id, const QueueId& queue, std::span<const Message> messages);
   Result<bool> has(const std::string& execution_id, const QueueId& queue);
   // The messages in the order they were written; one that was gone at snapshot time has no fields.
@@ -63,7 +65,9 @@ class Vault {
   Vault(Disk& disk, Random& random, std::string dir) : disk_(disk), random_(random), dir_(std::move(dir)) {}
 
   Result<SnapshotInfo> store(const std::string& execution_id, const QueueId& queue, const std::string& path,
-                             std::span<const Message> messages);
+                             const PackedMessages& messages);
+  Result<std::string> write_object(const std::string& temp, const std::string& head, std::string_view key, const PackedMessages& messages);
+  Result<SnapshotInfo> check_object(const std::string& temp, const std::string& head, std::string_view key, const std::string& written);
   Result<Opened> open_object(const std::string& execution_id, const std::string& queue_text, const std::string& path);
   Result<Loaded> load(const std::string& execution_id, const std::string& queue_text, const std::string& path);
   Result<Secret> restore_key(bool create);

@@ -4,6 +4,7 @@
 
 #include "testing/fault_disk.h"
 #include "vault/codec.h"
+#include "vault/sealed.h"
 
 namespace claw {
 namespace {
@@ -71,12 +72,12 @@ TEST(Vault, the_same_again_is_a_success_and_other_content_a_conflict) {
 TEST(Vault, lists_verifies_and_refuses_bad_names) {
   Kit kit;
   ASSERT_TRUE(kit.vault->write("e", kQueue, sample(3)).ok());
-  ASSERT_TRUE(kit.vault->write("e", kOther, {}).ok());
+  ASSERT_TRUE(kit.vault->write("e", kOther, std::span<const Message>()).ok());
   ASSERT_TRUE(kit.vault->write("f", kOther, sample(1)).ok());
   EXPECT_EQ(kit.vault->list()->size(), 3u);
   EXPECT_TRUE(kit.vault->verify("e").ok());
   EXPECT_EQ(kit.vault->verify("nobody").error().code, Code::not_found);
-  EXPECT_EQ(kit.vault->write("../e", kQueue, {}).error().code, Code::invalid);
+  EXPECT_EQ(kit.vault->write("../e", kQueue, std::span<const Message>()).error().code, Code::invalid);
 }
 
 TEST(Vault, finds_every_changed_byte_and_every_cut) {
@@ -109,10 +110,10 @@ TEST(Vault, never_replaces_a_lost_key) {
   ASSERT_TRUE(kit.vault->write("e", kQueue, sample(3)).ok());
   const std::string key = kit.bytes("e.key");
   ASSERT_TRUE(kit.disk.remove("/data/vault/e.key").ok());
-  EXPECT_EQ(kit.vault->write("e", kOther, {}).error().code, Code::corrupt);
+  EXPECT_EQ(kit.vault->write("e", kOther, std::span<const Message>()).error().code, Code::corrupt);
   kit.put("e.key", key);
   ASSERT_TRUE(kit.disk.remove("/data/vault/restore_key").ok());
-  EXPECT_EQ(kit.vault->write("f", kOther, {}).error().code, Code::corrupt);
+  EXPECT_EQ(kit.vault->write("f", kOther, std::span<const Message>()).error().code, Code::corrupt);
 }
 
 TEST(Vault, the_digest_key_is_one_per_execution) {
@@ -151,6 +152,46 @@ TEST(VaultCodec, refuses_every_cut_and_impossible_counts) {
   std::string huge = good;
   for (std::size_t i = 4; i < 12; ++i) huge[i] = '\xff';
   EXPECT_FALSE(decode_messages(huge).ok());
+}
+
+TEST(PackedMessages, gives_any_slice_and_encodes_as_all_at_once) {
+  const auto messages = sample(2'345);
+  PackedMessages packed;
+  for (std::size_t at = 0; at < messages.size(); at += 1'000) ASSERT_TRUE(packed.add(std::span(messages).subspan(at, std::min<std::size_t>(1'000, messages.size() - at))).ok());
+  ASSERT_EQ(packed.size(), messages.size());
+  std::string encoded;
+  ASSERT_TRUE(packed.encoded([&](std::string_view piece) { encoded += piece; return Status(); }).ok());
+  EXPECT_EQ(encoded, *encode_messages(messages));
+  EXPECT_EQ(packed.encoded_size(), encoded.size());
+  for (const auto& [first, count] : {std::pair<std::size_t, std::size_t>{0, 0}, {0, 1}, {499, 2}, {990, 20}, {700, 1'646}, {2'345, 1}}) {
+    const auto some = packed.slice(first, count);
+    ASSERT_TRUE(some.ok());
+    EXPECT_TRUE(same(*some, {messages.begin() + static_cast<std::ptrdiff_t>(first), messages.begin() + static_cast<std::ptrdiff_t>(first + count)})) << first;
+  }
+  for (std::size_t i = 0; i < messages.size(); ++i) ASSERT_EQ(packed.digests()[i], messages[i].digest());
+}
+
+TEST(Sealed, any_length_in_any_pieces_is_opened_again_and_nothing_else_is) {
+  const std::string key(kKeyBytes, 'k');
+  std::string noise(400'000, '\0');
+  system_random().fill(std::as_writable_bytes(std::span(noise)));  // does not compress: sealed chunks end where we want them to
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{65'500}, std::size_t{65'523}, std::size_t{65'536}, std::size_t{131'054}, std::size_t{131'072}, std::size_t{400'000}})
+    for (const std::size_t piece : {std::size_t{977}, std::size_t{65'536}, std::size_t{1'000'000}}) {
+      const std::string_view plain = std::string_view(noise).substr(0, size);
+      Sealer sealer(key, "bound", size);
+      std::string sealed, opened;
+      for (std::size_t at = 0; at < size; at += piece) sealed += *sealer.push(plain.substr(at, piece));
+      sealed += *sealer.finish();
+      Unsealer unsealer(key, "bound");
+      for (std::size_t at = 0; at < sealed.size(); at += piece) opened += *unsealer.push(std::string_view(sealed).substr(at, piece));
+      opened += *unsealer.finish();
+      ASSERT_EQ(opened, plain) << size;
+      ASSERT_EQ(*unseal(sealed, key, "bound"), plain);
+      ASSERT_EQ(*unseal(*seal(plain, key, "bound"), key, "bound"), plain);
+      ASSERT_FALSE(unseal(sealed.substr(0, sealed.size() - 1), key, "bound").ok());
+      ASSERT_FALSE(unseal(sealed + "x", key, "bound").ok());
+      ASSERT_FALSE(unseal(sealed, key, "other").ok());
+    }
 }
 
 }  // namespace
