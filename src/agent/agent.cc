@@ -195,7 +195,7 @@ class LocalAgent final : public Agent {
                                    : judge(proposal.plan, facts_of(proposal.plan, actor, "", proposal.observation.outage));
     record.stages.push_back(threshold_timer.end(verdict.allowed() ? StageStatus::complete : StageStatus::refused,
                                                 threshold_words(health, proposal.plan, verdict)));
-    if (verdict.refusal == Refusal::nothing_to_do) return nothing_to_do(std::move(record), verdict);
+    if (verdict.refusal == Refusal::nothing_to_do) return nothing_to_do(std::move(record), {verdict.refusal, verdict.reason + unseen_words(queues)});
     if (!verdict.allowed()) return refuse(std::move(record), "drain_execution", verdict, actor, progress);
     if (confirm && !confirm(proposal)) {
       record.state = "refused";
@@ -291,6 +291,70 @@ class LocalAgent final : public Agent {
     return done;
   }
 
+  Result<std::vector<DeadLetters>> dead_letters(const std::optional<TenantId>& tenant, Progress& progress) override {
+    CLAW_TRY(known(tenant));
+    CLAW_TRY_ASSIGN(const Topology seen, topology());
+    if (!seen.troubles.empty()) return seen.troubles.front().error;
+    std::vector<DeadLetters> out;
+    for (const TenantTopology& t : seen.tenants)
+      for (const QueueView& view : t.queues) {
+        if (view.dead_letter.empty() || (tenant && t.tenant.id != *tenant)) continue;
+        CLAW_TRY_ASSIGN(std::optional<QueueView> queue, dead_letter_of(t.tenant.id, view));
+        if (!queue) continue;
+        CLAW_TRY_ASSIGN(Observation inside, observe(t.tenant.id, {*queue}, Then::nothing, progress));
+        out.push_back({view.id, std::move(*queue), std::move(inside)});
+      }
+    return out;
+  }
+
+  Result<RedriveReport> redrive(const RedriveRequest& request, const std::string& actor, Progress& progress) override {
+    const std::string what = "redrive " + escape(request.dead_letter.text(), 120);
+    if (brake_on()) return make_error(Code::refused, what, "the brake is on");
+    CLAW_TRY_ASSIGN(const auto route, route_of(request, what));
+    const auto& [source, queue] = route;
+    const TenantId tenant = source.tenant;
+    if (unfinished_of(tenant)) return make_error(Code::refused, what, "an earlier execution of tenant " + tenant + " is not finished");
+
+    CLAW_TRY_ASSIGN(Observation seen, observe(tenant, {queue}, Then::nothing, progress));
+    CLAW_TRY(keep_signature(seen, request.signature, what));
+    ExecutionRecord record = begin(tenant, progress);
+    CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(queue.id.broker));
+    const auto& skill = skill::built_in().at("dlq-redrive");
+    Limits limits;
+    limits.confidence_bps = 0;  // a person names the signature
+    limits.waves_bps = {10'000};
+    Plan plan = remedy::make_plan({.observation = seen, .skill = "dlq-redrive", .protocol = skill.block_hash, .detector = detect::kDetectorVersion, .limits = limits,
+                                   .quarantine_name = [&](const QueueId& id) { return broker->quarantine_name(id); }});
+    if (plan.queues.empty()) return make_error(Code::unsupported, what, queue.look.no_removal.empty() ? "no message of that signature can be named" : queue.look.no_removal);
+    plan.created = deps_.clock.now();
+    plan.expires = plan.created + kPlanLife;
+    plan.requester = actor;
+    const PlanText pinned = pin(plan);
+    CLAW_TRY(store_->save_plan(pinned.hash, pinned.text));
+    record.plan_hash = pinned.hash;
+    record.record.rollback_key = rollback_key_of(record.execution_id);
+    CLAW_TRY(store_->save_execution(record));
+    CLAW_TRY(store_->move_plan(pinned.hash, "proposed", "applied", actor, "redrive"));
+
+    StageTimer timer("redrive", deps_.clock, progress);
+    remedy::Surroundings around = surroundings(progress);
+    CLAW_TRY_ASSIGN(remedy::Ledger ledger, remedy::Ledger::open(around, record.execution_id));
+    CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(pinned.hash));
+    CLAW_TRY(open_ledger(ledger, plan, actor, stored));
+    const auto failures = [&](const std::set<std::uint64_t>& identities) { return count_in(queue, identities); };
+    const auto outcome = remedy::redrive(plan, {.target = source.id, .target_type = source.type, .takes_from = source.takes_from, .canary = request.canary, .rate_per_s = request.rate_per_s, .wait = request.wait},
+                                         failures, ledger, around);
+    if (!outcome) {
+      CLAW_TRY(cut_off(std::move(record), std::move(timer), outcome.error()));
+      return outcome.error();
+    }
+    CLAW_TRY(close(record, plan, {.planned = plan.total(), .removed = outcome->taken, .failed = plan.total() - outcome->taken}, ledger));
+    record.stages.push_back(timer.end(outcome->failed_again > 0 ? StageStatus::rolled_back : StageStatus::complete, redrive_words(*outcome)));
+    record.reason = redrive_words(*outcome);
+    CLAW_TRY(store_->save_execution(record));
+    return RedriveReport{record.execution_id, source.id, seen.findings.front().signature, *outcome};
+  }
+
   Store& store() override { return *store_; }
   Vault& vault() override { return *vault_; }
   AuditLog& audit() override { return *audit_; }
@@ -381,6 +445,69 @@ class LocalAgent final : public Agent {
     }
     CLAW_TRY(remember(seen));
     return seen;
+  }
+
+  // The queue that `source` sends to what it gives up; nothing when it is gone.
+  Result<std::optional<QueueView>> dead_letter_of(const TenantId& tenant, const QueueView& source) {
+    if (source.dead_letter.find_first_of("*?[") != std::string::npos) return std::optional<QueueView>();  // it would be taken for a pattern
+    std::vector<Claim> claims = claims_of(source.id.broker, std::nullopt);  // so that another tenant's is nobody's to touch
+    claims.push_back({tenant, {.broker = source.id.broker, .match = source.dead_letter}});
+    CLAW_TRY_ASSIGN(const auto views, discover(source.id.broker, claims));
+    for (const QueueView& view : views)
+      if (view.id.name == source.dead_letter) return std::optional(view);
+    return std::optional<QueueView>();
+  }
+
+  // Where the request's messages came from, and their dead-letter queue.
+  Result<std::pair<QueueView, QueueView>> route_of(const RedriveRequest& request, const std::string& what) {
+    CLAW_TRY_ASSIGN(const Topology seen, topology());
+    std::vector<QueueView> sources;
+    for (const TenantTopology& t : seen.tenants)
+      for (const QueueView& view : t.queues) {
+        const bool points = view.id.broker == request.dead_letter.broker && view.dead_letter == request.dead_letter.name;
+        if (points && (!request.target || view.id == *request.target)) sources.push_back(view);
+      }
+    if (sources.empty()) return make_error(Code::not_found, what, request.target ? "the target does not send to it, or no tenant claims it" : "no tenant's queue sends to it");
+    if (sources.size() > 1) return make_error(Code::conflict, what, fmt::format("{} queues send to it, {} and {} among them; say which with --to", sources.size(), escape(sources[0].id.text(), 60), escape(sources[1].id.text(), 60)));
+    CLAW_TRY_ASSIGN(const auto queue, dead_letter_of(sources.front().tenant, sources.front()));
+    if (!queue) return make_error(Code::not_found, what, "there is no such queue");
+    if (!queue->look.refusal.empty()) return make_error(Code::refused, what, queue->look.refusal);
+    return std::pair(sources.front(), *queue);
+  }
+
+  // Leaves the finding that `wanted` begins the id of.
+  static Status keep_signature(Observation& seen, const std::string& wanted, const std::string& what) {
+    std::string ids;
+    for (std::size_t i = 0; i < seen.findings.size(); ++i) {
+      const std::string id = seen.findings[i].signature.id();
+      if (wanted.empty() || !id.starts_with(wanted)) {
+        ids += (ids.empty() ? "" : ", ") + id;
+        continue;
+      }
+      seen.findings = {std::move(seen.findings[i])};
+      seen.members = {std::move(seen.members[i])};
+      return {};
+    }
+    return make_error(Code::not_found, what, "no signature " + escape(wanted, 40) + (ids.empty() ? "; it holds none that is known" : "; it holds " + ids));
+  }
+
+  // How many of these messages are in the queue.
+  Result<std::uint64_t> count_in(const QueueView& queue, const std::set<std::uint64_t>& identities) {
+    CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(queue.id.broker));
+    CLAW_TRY_ASSIGN(const auto window, broker->look(queue, deadline()));
+    std::uint64_t count = 0;
+    for (Batch page;;) {
+      CLAW_TRY_ASSIGN(const bool more, window->next(page, deadline()));
+      if (!more) break;
+      for (const Batch::Entry& entry : page.entries()) count += identities.contains(remedy::identity_of(queue.type, page.fields(entry)));
+    }
+    CLAW_TRY(window->settle({}, deadline()));
+    return count;
+  }
+
+  static std::string redrive_words(const remedy::RedriveOutcome& o) {
+    if (o.failed_again == 0) return fmt::format("{} sent back; none was seen to fail again.", counted(o.sent, "message"));
+    return fmt::format("Stopped: {} of {} sent back failed again. {} that were not sent are in the dead-letter queue as before.", o.failed_again, counted(o.sent, "message"), o.returned);
   }
 
   // The messages of one queue that a plan for them would name.
@@ -757,6 +884,14 @@ class LocalAgent final : public Agent {
     else if (r.throughput_bps <= 10'000) words += fmt::format(" Processing resumed at {:.1f}% throughput.", static_cast<double>(r.throughput_bps) / 100);
     else words += fmt::format(" Processing resumed at 100.0% throughput ({:.0f} messages/s; {:.0f} are usual).", r.throughput_per_s, r.throughput_per_s * 10'000 / static_cast<double>(r.throughput_bps));
     return words + (r.full_recovery ? fmt::format(" Full recovery expected in {} seconds.", (r.full_recovery->count() + 999) / 1000) : " Full recovery: unknown.");
+  }
+
+  // Queues whose messages nobody saw: "nothing to do" does not speak of them.
+  static std::string unseen_words(const std::vector<QueueView>& queues) {
+    std::string words;
+    for (const QueueView& queue : queues)
+      if (queue.entries > 0 && !queue.look.refusal.empty()) words += "; " + escape(queue.id.text(), 120) + " was not looked at: " + queue.look.refusal;
+    return words;
   }
 
   static std::string detection_words(const Observation& seen, const Tenant& tenant) {

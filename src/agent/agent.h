@@ -20,6 +20,7 @@
 #include "model/finding.h"
 #include "model/plan.h"
 #include "policy/policy.h"
+#include "remedy/redrive.h"
 #include "store/store.h"
 #include "vault/vault.h"
 
@@ -148,6 +149,29 @@ class AgentCalls {
   virtual Result<std::vector<DoctorLine>> doctor() = 0;
 };
 
+// A dead-letter queue of a tenant, and what its messages have in common.
+struct DeadLetters {
+  QueueId source;  // the queue that points to it
+  QueueView queue;
+  Observation seen;
+};
+
+struct RedriveRequest {
+  QueueId dead_letter;
+  std::string signature;          // id of a finding, or its beginning
+  std::optional<QueueId> target;  // where several queues point to the dead-letter queue
+  std::uint64_t canary = 10;
+  double rate_per_s = 50;
+  Millis wait{30'000};
+};
+
+struct RedriveReport {
+  std::string execution_id;
+  QueueId target;
+  Signature signature;
+  remedy::RedriveOutcome outcome;
+};
+
 class Agent : public AgentCalls {
  public:
   // Takes the data directory (Code::conflict when another agent holds it), opens state, vault and audit log,
@@ -160,6 +184,11 @@ class Agent : public AgentCalls {
   // a person to approve where autonomy is "propose", again when that plan has expired.
   // Returns the executions it carried out. `event` receives one line an event.
   virtual Result<std::vector<ExecutionRecord>> tick(const std::function<void(std::string_view)>& event, Progress& progress) = 0;
+
+  // Dead-letter queues of a tenant, or of all, grouped by signature. A look at each.
+  virtual Result<std::vector<DeadLetters>> dead_letters(const std::optional<TenantId>& tenant, Progress& progress) = 0;
+  // Puts the messages of one signature back where they came from: a few first, and no further when they fail again.
+  virtual Result<RedriveReport> redrive(const RedriveRequest& request, const std::string& actor, Progress& progress) = 0;
 
   virtual Store& store() = 0;
   virtual Vault& vault() = 0;

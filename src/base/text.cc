@@ -131,6 +131,8 @@ Result<nlohmann::json> parse_json(std::string_view text, std::string_view what) 
   }
 }
 
+std::string counted(std::uint64_t count, std::string_view one) { return grouped(count) + " " + std::string(one) + (count == 1 ? "" : "s"); }
+
 std::string grouped(std::uint64_t number) {
   std::string out = std::to_string(number);
   for (std::size_t i = out.size(); i > 3; i -= 3) out.insert(i - 3, ",");

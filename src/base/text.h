@@ -27,5 +27,7 @@ Result<nlohmann::json> parse_json(std::string_view text, std::string_view what);
 
 // "847,293"
 std::string grouped(std::uint64_t number);
+// "1 queue", "3 queues", "847,293 messages".
+std::string counted(std::uint64_t count, std::string_view one);
 
 }  // namespace claw

@@ -96,7 +96,7 @@ std::string show(const Topology& topology, Style style) {
     }
   }
   return table(rows, {false, false, false, false, true, true, true, true, true}) + remarks(topology, style) + troubles(topology.troubles, style) +
-         fmt::format("{} tenants, {} queues, {} consumer groups.\n", topology.tenants.size(), queues, groups);
+         fmt::format("{}, {}, {}.\n", counted(topology.tenants.size(), "tenant"), counted(queues, "queue"), counted(groups, "consumer group"));
 }
 
 std::string show(const Health& health, Style style) {
@@ -108,13 +108,13 @@ std::string show(const Health& health, Style style) {
     rows.push_back({t.breaches.empty() ? "ok" : "BREACH", t.id, std::string(name(t.tier)), grouped(t.backlog), grouped(t.held), age(t.oldest_age), age(t.time_to_drain), worst});
   }
   std::string out = table(rows, {false, false, false, true, true, true, true, false}) + troubles(health.troubles, style);
-  out += fmt::format("{} of {} tenants in breach.\n", sick, health.tenants.size());
+  out += fmt::format("{} of {} in breach.\n", sick, counted(health.tenants.size(), "tenant"));
   if (sick > 0) out += fmt::format("Next: deployclaw scan --tenant {}\n", health.tenants.front().id);
   return out;
 }
 
 std::string show(const Observation& seen, Style style) {
-  std::string out = fmt::format("Looked at {} messages in {} queues. Nothing was removed.\n", grouped(seen.messages_seen), seen.queues.size());
+  std::string out = fmt::format("Looked at {} in {}. Nothing was removed.\n", counted(seen.messages_seen, "message"), counted(seen.queues.size(), "queue"));
   if (!seen.outage.empty()) out += paint(style, "33", seen.outage) + "\n";
   for (const std::string& note : seen.notes) out += escape(note) + "\n";
   if (seen.findings.empty()) return out + "No message with a defect was found.\n";
@@ -138,7 +138,7 @@ std::string show(const Proposal& proposal, Style style) {
     out += fmt::format("  because {} (confidence {:.4f}, at least {:.4f})\n", escape(s.signature.text, 80), static_cast<double>(s.confidence_bps) / 10'000, static_cast<double>(s.lower_bound_bps) / 10'000);
   std::string waves;
   for (const std::int64_t w : plan.limits.waves_bps) waves += fmt::format("{}{}%", waves.empty() ? "" : " -> ", w / 100);
-  out += fmt::format("Blast radius: {} of {} messages, {} queues, 1 tenant. Waves: {}. An encrypted snapshot comes first.\n", grouped(plan.total()), grouped(plan.messages_seen), plan.queues.size(), waves);
+  out += fmt::format("Blast radius: {} of {}, {}, 1 tenant. Waves: {}. An encrypted snapshot comes first.\n", grouped(plan.total()), counted(plan.messages_seen, "message"), counted(plan.queues.size(), "queue"), waves);
   for (const std::string& note : proposal.notes) out += paint(style, "33", note) + "\n";
   if (plan.waiting() > 0)
     out += fmt::format("{} more poison messages wait: an execution moves at most {}, the worst blockers first. Plan again after this one.\n", grouped(plan.waiting()), grouped(plan.limits.max_messages));
@@ -171,6 +171,32 @@ std::string show(const RollbackReport& report, Style) {
                                 grouped(report.outcome.already_present), grouped(report.outcome.failed));
   for (const std::string& note : report.notes) out += "  " + escape(note) + "\n";
   return out;
+}
+
+std::string show(const std::vector<DeadLetters>& all, Style) {
+  if (all.empty()) return "No queue of these tenants sends to a dead-letter queue.\n";
+  std::string out;
+  for (const DeadLetters& d : all) {
+    out += fmt::format("{}  {}, from {}\n", escape(d.queue.id.text(), 80), counted(d.queue.entries, "message"), escape(d.source.text(), 80));
+    if (!d.queue.look.refusal.empty()) out += "  not looked at: " + d.queue.look.refusal + "\n";
+    std::uint64_t grouped_messages = 0;
+    std::vector<std::vector<std::string>> rows = {{"  SIGNATURE", "MESSAGES", ""}};
+    for (const Finding& f : d.seen.findings) {
+      rows.push_back({"  " + f.signature.id(), grouped(f.count), escape(f.signature.text, 80)});
+      grouped_messages += f.count;
+    }
+    if (d.seen.messages_seen > grouped_messages) rows.push_back({"  -", grouped(d.seen.messages_seen - grouped_messages), "nothing that they have in common is known to fail"});
+    if (rows.size() > 1) out += table(rows, {false, true, false});
+    if (!d.seen.findings.empty()) out += fmt::format("Next: deployclaw dlq redrive {} --signature {}\n", escape(d.queue.id.text(), 80), d.seen.findings.front().signature.id());
+  }
+  return out;
+}
+
+std::string show(const RedriveReport& report, Style) {
+  const remedy::RedriveOutcome& o = report.outcome;
+  std::string out = fmt::format("{}: {} sent back to {}: {}\n", report.execution_id, counted(o.sent, "message"), escape(report.target.text(), 80), escape(report.signature.text, 80));
+  if (o.failed_again == 0) return out + "None was seen to fail again.\n";
+  return out + fmt::format("Stopped: {} of them failed again. {} that were not sent are in the dead-letter queue as before.\n", o.failed_again, grouped(o.returned));
 }
 
 std::string show(const std::vector<DoctorLine>& lines, Style style) {
@@ -249,6 +275,22 @@ std::string rollback_json(const RollbackReport& report) {
                       {"order", name(q.outcome.achieved)}, {"why", escape(q.outcome.why_not_exact)}});
   return json{{"rollback_key", report.rollback_key}, {"restored", report.outcome.restored}, {"already_present", report.outcome.already_present}, {"failed", report.outcome.failed},
               {"order", name(report.outcome.achieved)}, {"queues", queues}, {"notes", notes}}.dump(1);
+}
+
+std::string dead_letters_json(const std::vector<DeadLetters>& all) {
+  json queues = json::array();
+  for (const DeadLetters& d : all) {
+    json groups = json::array();
+    for (const Finding& f : d.seen.findings) groups.push_back({{"id", f.signature.id()}, {"signature", escape(f.signature.text)}, {"path", escape(f.signature.path)}, {"count", f.count}, {"sample", f.sample}});
+    queues.push_back({{"queue", escape(d.queue.id.text())}, {"source", escape(d.source.text())}, {"messages", d.queue.entries}, {"messages_seen", d.seen.messages_seen}, {"refusal", d.queue.look.refusal}, {"groups", groups}});
+  }
+  return json{{"dead_letter_queues", queues}}.dump(1);
+}
+
+std::string redrive_json(const RedriveReport& report) {
+  const remedy::RedriveOutcome& o = report.outcome;
+  return json{{"execution_id", report.execution_id}, {"rollback_key", rollback_key_of(report.execution_id)}, {"target", escape(report.target.text())}, {"signature", report.signature.id()},
+              {"taken", o.taken}, {"sent", o.sent}, {"failed_again", o.failed_again}, {"returned", o.returned}}.dump(1);
 }
 
 std::string verify_json(const VerifyReport& report) {

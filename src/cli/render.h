@@ -23,6 +23,8 @@ std::string show(const Proposal& proposal, Style style);
 std::string show(const ExecutionRecord& record, Style style);
 std::string show(const RollbackReport& report, Style style);
 std::string show(const std::vector<DoctorLine>& lines, Style style);
+std::string show(const std::vector<DeadLetters>& all, Style style);
+std::string show(const RedriveReport& report, Style style);
 
 // The contract's JSON shapes.
 std::string topology_json(const Topology& topology);
@@ -30,5 +32,7 @@ std::string health_json(const Health& health);
 std::string scan_json(const Observation& seen, const std::string& queue, bool ids);
 std::string rollback_json(const RollbackReport& report);
 std::string verify_json(const VerifyReport& report);
+std::string dead_letters_json(const std::vector<DeadLetters>& all);
+std::string redrive_json(const RedriveReport& report);
 
 }  // namespace claw::cli

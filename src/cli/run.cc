@@ -35,7 +35,9 @@ struct Options {
   bool quiet = false, no_color = false, yes = false, exit_code = false, ids = false, until_resolved = false;
   std::string tenant, queue, skill, out, id, reason, timeout = "60s", interval = "2s", dir, key, order = "exact";
   double confidence = 0;
-  std::uint64_t index = 0;
+  std::uint64_t index = 0, canary = 10;
+  double rate = 50;
+  std::string signature, to, wait = "30s";
 };
 
 // One line a stage on stderr; a bar while it runs when stderr is a terminal.
@@ -103,7 +105,7 @@ class Session {
   int config_check() {
     const auto config = load();
     if (!config) return fail(config.error());
-    return emit(fmt::format("{}: ok, {} brokers, {} tenants\n", config->file, config->brokers.size(), config->tenants.size()),
+    return emit(fmt::format("{}: ok, {}, {}\n", config->file, counted(config->brokers.size(), "broker"), counted(config->tenants.size(), "tenant")),
                 [&] { return nlohmann::json{{"ok", true}, {"file", config->file}, {"brokers", config->brokers.size()}, {"tenants", config->tenants.size()}}.dump(1); });
   }
 
@@ -147,9 +149,9 @@ class Session {
     if (o_.tenant.empty() == o_.queue.empty()) return fail(make_error(Code::invalid, "scan", "expected either --tenant T or --queue BROKER/QUEUE"));
     if (!o_.tenant.empty()) target.tenant = o_.tenant;
     else {
-      const std::size_t slash = o_.queue.find('/');
-      if (slash == std::string::npos) return fail(make_error(Code::invalid, "--queue", "expected BROKER/QUEUE"));
-      target.queue = QueueId{o_.queue.substr(0, slash), o_.queue.substr(slash + 1)};
+      const auto queue = queue_named(o_.queue);
+      if (!queue) return fail(queue.error());
+      target.queue = *queue;
     }
     return with_agent([&](AgentCalls& agent) -> int {
       auto seen = agent.detect_poison_messages(target, progress_);
@@ -239,6 +241,45 @@ class Session {
     const int status = watch(**agent, service, *interval);
     service.stop();
     return status;
+  }
+
+  // Asked of an agent in this process: one that serves acts by its own skills.
+  template <class F>
+  int with_own_agent(F&& use) {
+    auto config = load();
+    if (!config) return fail(config.error());
+    auto agent = Agent::open(std::move(*config), deps_of({}), progress_);
+    if (!agent) return held_by_another(agent.error()) ? unreachable(agent.error()) : fail(agent.error());
+    return use(**agent);
+  }
+
+  int dlq_list() {
+    return with_own_agent([&](Agent& agent) -> int {
+      const auto all = agent.dead_letters(o_.tenant.empty() ? std::nullopt : std::optional(o_.tenant), progress_);
+      if (!all) return fail(all.error());
+      return emit(show(*all, style_), [&] { return dead_letters_json(*all); });
+    });
+  }
+
+  int dlq_redrive() {
+    const Result<Millis> wait = parse_duration(o_.wait);
+    if (!wait) return fail(wait.error());
+    const auto dead_letter = queue_named(o_.id);
+    if (!dead_letter) return fail(dead_letter.error());
+    RedriveRequest request{.dead_letter = *dead_letter, .signature = o_.signature, .target = {}, .canary = o_.canary, .rate_per_s = o_.rate, .wait = *wait};
+    if (!o_.to.empty()) {
+      const auto target = queue_named(o_.to);
+      if (!target) return fail(target.error());
+      request.target = *target;
+    }
+    if (!o_.yes && !deps_.terminal.in_is_tty) return not_asked();
+    return with_own_agent([&](Agent& agent) -> int {
+      if (!o_.yes && !ask_yes(fmt::format("Send messages with signature {} of {} back, {} first, then at most {} a second? Type yes: ", escape(o_.signature, 40), escape(o_.id, 120), o_.canary, o_.rate))) return kNotConfirmed;
+      const auto report = agent.redrive(request, deps_.user, progress_);
+      if (!report) return fail(report.error());
+      emit(show(*report, style_), [&] { return redrive_json(*report); });
+      return report->outcome.failed_again > 0 ? kInPart : kDone;
+    });
   }
 
   int brake(const std::optional<bool>& wanted) {
@@ -438,6 +479,12 @@ class Session {
   }
 
  private:
+  static Result<QueueId> queue_named(const std::string& text) {
+    const std::size_t slash = text.find('/');
+    if (slash == std::string::npos) return make_error(Code::invalid, "queue " + escape(text, 80), "expected BROKER/QUEUE");
+    return QueueId{text.substr(0, slash), text.substr(slash + 1)};
+  }
+
   void print(const std::string& text) {
     std::fwrite(text.data(), 1, text.size(), deps_.terminal.out);
     std::fflush(deps_.terminal.out);
@@ -710,6 +757,16 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
   CLI::App* exported = verb(snapshots, "export", "the messages of an execution, in clear, as JSON lines", &Session::snapshots_export);
   id(exported, "execution");
   exported->add_option("--out", o.out, "the file to write; its owner alone may read it");
+  CLI::App* dlq = family("dlq", "dead-letter queues");
+  verb(dlq, "list", "what is in them, grouped by signature", &Session::dlq_list)->add_option("--tenant", o.tenant);
+  CLI::App* redrive = verb(dlq, "redrive", "send messages of one signature back to where they came from", &Session::dlq_redrive);
+  redrive->add_option("queue", o.id, "BROKER/QUEUE, the dead-letter queue")->required();
+  redrive->add_option("--signature", o.signature, "id of a finding, from: dlq list")->required();
+  redrive->add_option("--to", o.to, "BROKER/QUEUE, where several queues send to it");
+  redrive->add_option("--canary", o.canary, "so many go first")->check(CLI::Range(1, 1'000));
+  redrive->add_option("--rate", o.rate, "of the others, messages a second")->check(CLI::Range(0.1, 10'000.0));
+  redrive->add_option("--wait", o.wait, "after the first ones, for them to fail again");
+  redrive->add_flag("--yes", o.yes, "do not ask");
   CLI::App* audit = family("audit", "the tamper-evident log");
   for (CLI::App* sub : {verb(audit, "list", "entries", &Session::audit_list), verb(audit, "show", "one entry", &Session::audit_show),
                         verb(audit, "verify", "recompute everything", &Session::audit_verify), verb(audit, "prove", "an inclusion proof", &Session::audit_prove)}) {

@@ -71,7 +71,7 @@ class Redis final : public Broker {
   }
 
   Status quarantine_again(const RestoreRequest& request, std::span<const std::size_t> numbers, Deadline deadline) override {
-    return at(request.queue.name, Repeat::moves, deadline, [&](Connection& c, int) { return redis::quarantine_again(c, request, numbers, deadline); });
+    return at(request.queue.name, Repeat::moves, deadline, [&](Connection& c, int tries) { return redis::quarantine_again(c, request, numbers, tries > 0, deadline); });
   }
 
   std::uint64_t out_of_reach(const PlannedQueue& queue, Millis block_budget) const override { return redis::out_of_reach(queue, block_budget); }

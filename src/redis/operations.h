@@ -27,7 +27,7 @@ Result<std::vector<Removal>> remove_messages(Connection& connection, const Remov
 Result<std::vector<QuarantinedDigest>> read_quarantine_digests(Connection& connection, const std::string& quarantine, const std::string& execution_id, Deadline deadline);
 Result<std::vector<Quarantined>> read_quarantine(Connection& connection, const QueueId& queue, const std::string& quarantine,
                                                  const std::string& execution_id, Deadline deadline);
-Status quarantine_again(Connection& connection, const RestoreRequest& request, std::span<const std::size_t> numbers, Deadline deadline);
+Status quarantine_again(Connection& connection, const RestoreRequest& request, std::span<const std::size_t> wanted, bool repeated, Deadline deadline);
 std::uint64_t out_of_reach(const PlannedQueue& queue, Millis block_budget);
 
 // An entry of the quarantine with its "groups" field: a letter a group of the stream, p, w or a, in the instant of removal.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "base/text.h"
 #include "redis/operations.h"
@@ -115,8 +116,15 @@ std::vector<GroupState> groups_at_removal(const Message& snapshot, std::string_v
   return groups;
 }
 
-Status quarantine_again(Connection& connection, const RestoreRequest& request, std::span<const std::size_t> numbers, Deadline deadline) {
+Status quarantine_again(Connection& connection, const RestoreRequest& request, std::span<const std::size_t> wanted, bool repeated, Deadline deadline) {
   const std::vector<std::string> keys = {request.quarantine};
+  std::vector<std::size_t> numbers(wanted.begin(), wanted.end());
+  if (repeated) {  // an answer was lost: what it tells of may have been written, and must not be there twice
+    CLAW_TRY_ASSIGN(const auto held, read_quarantine(connection, request.queue, request.quarantine, request.execution_id, deadline));
+    std::set<std::size_t> there;
+    for (const Quarantined* one : genuine(held, request.messages)) there.insert(one->number);
+    std::erase_if(numbers, [&](std::size_t number) { return there.contains(number); });
+  }
   for (std::size_t next = 0; next < numbers.size();) {
     std::vector<std::string> arguments = {request.execution_id};
     const std::size_t first = next;

@@ -302,6 +302,7 @@ namespace {
 Result<json> refill(const PlannedQueue& queue, std::size_t q, const RestoreRequest& request, const std::set<std::size_t>& removed, Broker& broker, Ledger& ledger, Surroundings& around) {
   const std::string step = step_name("rollback-held", q);
   if (ledger.has(step)) return json::parse(ledger.data(step));
+  if (ledger.has(kRedriveStep)) return json{{"from_vault", 0}, {"failed", 0}};
   CLAW_TRY_ASSIGN(const auto held, broker.quarantined(request.queue, request.quarantine, request.execution_id, deadline_of(queue, around)));
   std::set<std::size_t> lost = removed;
   for (const Quarantined* one : genuine(held, request.messages)) lost.erase(one->number);

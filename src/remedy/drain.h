@@ -75,6 +75,9 @@ class Ledger {
 // or rolling it back is safe. Code::refused: the brake went on.
 Result<Totals> drain(const Plan& plan, Ledger& ledger, Surroundings& around);
 
+// The journal step after which messages may have left the quarantine for elsewhere (redrive.h): what is not there is not lost.
+inline constexpr const char* kRedriveStep = "redrive";
+
 struct QueueRestore {
   QueueId queue;
   RestoreOutcome outcome;

@@ -544,9 +544,7 @@ TEST(Hostile, a_state_that_somebody_scribbled_in_ends_in_words_and_touches_nothi
   }
 }
 
-// Fails: a script searches 1,000 entries on each side of where the scan saw a message, so that one that moved further is
-// called gone (consumed) though it is there. Nothing is lost. It wants a new anchor: LPOS with a MAXLEN within the block budget.
-TEST(Hostile, DISABLED_a_list_that_moved_far_between_scan_and_removal_is_still_drained) {
+TEST(Hostile, a_list_that_moved_far_between_scan_and_removal_is_still_drained) {
   const RedisServer redis;
   fill_stream(redis, "s", 2000);
   fill_list(redis, "l", 20'000);
