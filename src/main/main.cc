@@ -1,4 +1,3 @@
-#include <malloc.h>
 #include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -28,13 +27,6 @@ void harden() {
   std::signal(SIGTERM, on_signal);
 }
 
-// Blocks of a look go back to the system when it ends: an agent that runs for months keeps the size of its quiet hours. By
-// itself the allocator would raise the threshold with the first large block that is freed.
-void return_memory() {
-  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
-  ::mallopt(M_TRIM_THRESHOLD, 1 << 20);
-}
-
 std::string user() {
   const passwd* entry = ::getpwuid(::geteuid());
   return "user:" + (entry != nullptr ? std::string(entry->pw_name) : std::to_string(::geteuid()));
@@ -44,7 +36,6 @@ std::string user() {
 
 int main(int argc, char** argv) {
   harden();
-  return_memory();
   claw::Disk& disk = claw::system_disk();
   claw::Clock& clock = claw::system_clock();
   const claw::cli::CliDeps deps{.disk = disk,
