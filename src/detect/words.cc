@@ -10,6 +10,7 @@ namespace claw::detect {
 namespace {
 
 constexpr std::uint64_t kEnough = 20;  // messages before a share of them means anything
+constexpr std::uint64_t kEarly = 20;  // what comes up in the first twentieth is no change
 constexpr std::size_t kMostNotes = 5;
 
 std::string place(const std::string& path) {
@@ -104,33 +105,33 @@ std::string outage_of(const Population& population, const Mining& mining) {
 }
 
 std::vector<std::string> notes_of(Population& population, const Mining& mining) {
-  // What failed nowhere, is not rare, and came up only after a good part of the queue.
-  std::vector<std::uint64_t> first(population.atoms.size(), UINT64_MAX);
-  for (AtomId a = 0; a < first.size(); ++a) {
+  // What failed nowhere, is not rare, and is not met among the first messages of the queue.
+  std::vector<bool> awaited(population.atoms.size(), false);
+  for (AtomId a = 0; a < awaited.size(); ++a) {
     const Counts& c = mining.left[a];
     const bool kind = population.atoms[a].kind == Atom::Kind::value || population.atoms[a].kind == Atom::Kind::code;
-    if (kind && c.stuck[1] == 0 && c.messages >= kEnough && c.messages * 100 >= mining.total.messages) first[a] = UINT64_MAX - 1;
+    awaited[a] = kind && c.stuck[1] == 0 && c.messages >= kEnough && c.messages * 100 >= mining.total.messages;
   }
-  std::uint64_t at = 0, all = 0;
-  auto awaited = std::count(first.begin(), first.end(), UINT64_MAX - 1);
+  auto left = std::count(awaited.begin(), awaited.end(), true);
   const auto meet = [&](const std::vector<Has>& has) {
     for (const Has& h : has)
-      if (first[h.atom] == UINT64_MAX - 1) first[h.atom] = at, --awaited;
+      if (awaited[h.atom]) awaited[h.atom] = false, --left;
   };
+  std::uint64_t all = 0, at = 0;
+  for (const Population::Queue& queue : population.queues)
+    for (const Chunk* chunk : queue.chunks) all += chunk->size;
   for (const Population::Queue& queue : population.queues)
     for (const Chunk* chunk : queue.chunks) {
-      all += chunk->size;
-      if (awaited <= 0) continue;
+      if (left <= 0 || (at + 1) * kEarly >= all) break;
       const Kept page = population.kept(*chunk);
-      for (std::size_t i = 0; i < page.seen.size() && awaited > 0; ++i) {
-        ++at;
+      for (std::size_t i = 0; i < page.seen.size() && left > 0 && (at + 1) * kEarly < all; ++i, ++at) {
         meet(population.rows[page.seen[i].row]);
         for (std::size_t c = 0; c < queue.columns; ++c) meet(queue.values[c][page.values_of(i)[c]]);
       }
     }
   std::vector<std::string> notes;
-  for (AtomId a = 0; a < first.size() && notes.size() < kMostNotes; ++a) {
-    if (first[a] == UINT64_MAX || first[a] * 20 < all) continue;
+  for (AtomId a = 0; a < awaited.size() && notes.size() < kMostNotes; ++a) {
+    if (!awaited[a]) continue;
     notes.push_back(fmt::format("change, not poison: {}: {} passed, {} wait, none failed", named(population.atoms[a], {}).text, grouped(mining.left[a].passes),
                                 grouped(mining.left[a].waiting)));
   }

@@ -30,7 +30,11 @@ std::span<char> Parser::room(std::size_t wanted) {
     used_ -= begin_;
     begin_ = 0;
   }
-  if (buffer_.size() < used_ + wanted + Batch::kPadding) buffer_.resize(std::max(buffer_.size() * 2, used_ + wanted + Batch::kPadding));
+  if (buffer_.size() < used_ + wanted + Batch::kPadding) {  // by hand: the vector would move its bytes one by one
+    RawBytes larger(std::max(buffer_.size() * 2, used_ + wanted + Batch::kPadding));
+    if (used_ > 0) std::memcpy(larger.data(), buffer_.data(), used_);
+    buffer_ = std::move(larger);
+  }
   return {buffer_.data() + used_, buffer_.size() - used_ - Batch::kPadding};
 }
 
