@@ -452,9 +452,12 @@ class LocalAgent final : public Agent {
     if (source.dead_letter.find_first_of("*?[") != std::string::npos) return std::optional<QueueView>();  // it would be taken for a pattern
     std::vector<Claim> claims = claims_of(source.id.broker, std::nullopt);  // so that another tenant's is nobody's to touch
     claims.push_back({tenant, {.broker = source.id.broker, .match = source.dead_letter}});
-    CLAW_TRY_ASSIGN(const auto views, discover(source.id.broker, claims));
-    for (const QueueView& view : views)
-      if (view.id.name == source.dead_letter) return std::optional(view);
+    // A dead list that the config names is part of its queue, and a queue of its own only when asked for by itself.
+    for (const auto& asked : {claims, {claims.back()}}) {
+      CLAW_TRY_ASSIGN(const auto views, discover(source.id.broker, asked));
+      for (const QueueView& view : views)
+        if (view.id.name == source.dead_letter) return std::optional(view);
+    }
     return std::optional<QueueView>();
   }
 

@@ -79,7 +79,7 @@ TEST_F(Cli, says_with_its_exit_status_what_became_of_it) {
 
 TEST_F(Cli, answers_with_exactly_one_json_document) {
   for (const char* verb : {"topology", "analyze", "scan --tenant t", "plan --tenant t", "doctor", "remediate --tenant t --yes", "executions list", "findings list", "snapshots list",
-                           "snapshots verify", "audit list", "audit verify", "skills list", "brake status", "config check", "scan --tenant nobody"}) {
+                           "snapshots verify", "dlq list", "audit list", "audit verify", "skills list", "brake status", "config check", "scan --tenant nobody"}) {
     const Ran ran = run(std::string(verb) + " -o json");
     EXPECT_TRUE(json::accept(ran.out)) << verb << ": " << ran.out.substr(0, 400);
   }
@@ -98,6 +98,34 @@ TEST_F(Cli, a_snapshot_is_exported_in_clear_to_its_owner_only) {
   for (std::string line; std::getline(in, line); ++lines) ASSERT_TRUE(json::accept(line)) << line;
   EXPECT_EQ(lines, 100u);
   EXPECT_NE(run("snapshots export queue_remediation_1 --out " + file).status, 0);
+}
+
+TEST_F(Cli, redrives_a_dead_list_by_signature) {
+  std::ofstream(redis.dir() + "/deployclaw.yaml") << "agent: {data_dir: " << redis.dir() << "/agent}\nbrokers: {r: {kind: redis, url: \"" << redis.url() << "\"}}\n"
+                                                  << "tenants: {t: {queues: [{broker: r, match: jobs, dead: \"jobs:dead\"}], skill: aggressive-drain, sla: {max_backlog: 10}}}\n";
+  std::vector<std::vector<std::string>> commands = {{"RPUSH", "jobs", "{\"transaction_id\":\"first\"}"}};
+  for (int i = 0; i < 60; ++i) commands.push_back({"RPUSH", "jobs:dead", i % 3 == 0 ? "{\"transaction_id\": x" + std::to_string(i) + "}" : "{\"transaction_id\":\"good" + std::to_string(i) + "\"}"});
+  redis.commands(commands);
+  const json listed = json::parse(run("dlq list -o json").out);
+  ASSERT_EQ(listed["dead_letter_queues"].size(), 1u);
+  const json& queue = listed["dead_letter_queues"][0];
+  EXPECT_EQ(queue["queue"], "r/jobs:dead");
+  EXPECT_EQ(queue["source"], "r/jobs");
+  ASSERT_EQ(queue["groups"].size(), 1u) << queue.dump();
+  EXPECT_EQ(queue["groups"][0]["count"], 20);
+  const std::string redrive = "dlq redrive r/jobs:dead --wait 100ms --rate 1000 --signature ";
+  EXPECT_EQ(run(redrive + queue["groups"][0]["id"].get<std::string>()).status, 6) << "no terminal, no yes";
+  EXPECT_EQ(run(redrive + "ffff --yes").status, 2);
+  EXPECT_EQ(run("dlq redrive r/s --signature ffff --yes").status, 2) << "nobody sends to it";
+  const Ran done = run(redrive + queue["groups"][0]["id"].get<std::string>() + " --yes -o json");
+  ASSERT_EQ(done.status, 0) << done.out;
+  EXPECT_EQ(json::parse(done.out)["sent"], 20);
+  EXPECT_EQ(redis.command({"LLEN", "jobs"}), ":21\r\n");
+  EXPECT_EQ(redis.command({"LLEN", "jobs:dead"}), ":40\r\n");
+  EXPECT_EQ(redis.command({"XLEN", "{jobs:dead}:quarantine"}), ":0\r\n");
+  EXPECT_EQ(run("rollback " + json::parse(done.out)["rollback_key"].get<std::string>() + " --yes").status, 0);
+  EXPECT_EQ(redis.command({"LLEN", "jobs"}), ":21\r\n");
+  EXPECT_EQ(redis.command({"LLEN", "jobs:dead"}), ":40\r\n") << "what went back is not made up from the snapshot";
 }
 
 TEST_F(Cli, completes_its_verbs_in_three_shells) {
