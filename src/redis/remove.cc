@@ -291,7 +291,7 @@ class Depth {
 // What LREM's walk costs on this server, learned from shallow slices, so that the whole budget is used for deep ones.
 class Sweep {
  public:
-  explicit Sweep(Millis budget) : most_(std::chrono::nanoseconds(budget) * 2 / 3) {}
+  explicit Sweep(Millis budget) : most_(std::chrono::nanoseconds(budget) * 4 / 5) {}
   std::chrono::nanoseconds time(std::int64_t depth) const { return cost_ * depth; }
   // With a quarter to spare, for a server that is slower the next time.
   bool reaches(std::int64_t depth) const { return time(depth) * 5 / 4 <= most_; }
