@@ -299,6 +299,13 @@ class LocalAgent final : public Agent {
     for (const TenantTopology& t : seen.tenants)
       for (const QueueView& view : t.queues) {
         if (view.dead_letter.empty() || (tenant && t.tenant.id != *tenant)) continue;
+        const auto same = std::find_if(out.begin(), out.end(), [&](const DeadLetters& d) { return d.queue.id == QueueId{view.id.broker, view.dead_letter} && d.seen.tenant == t.tenant.id; });
+        if (same != out.end()) {  // of another of the tenant's queues too: one look is enough
+          DeadLetters shared = *same;
+          shared.source = view.id;
+          out.push_back(std::move(shared));
+          continue;
+        }
         CLAW_TRY_ASSIGN(std::optional<QueueView> queue, dead_letter_of(t.tenant.id, view));
         if (!queue) continue;
         CLAW_TRY_ASSIGN(Observation inside, observe(t.tenant.id, {*queue}, Then::nothing, progress));
@@ -326,20 +333,12 @@ class LocalAgent final : public Agent {
     Plan plan = remedy::make_plan({.observation = seen, .skill = "dlq-redrive", .protocol = skill.block_hash, .detector = detect::kDetectorVersion, .limits = limits,
                                    .quarantine_name = [&](const QueueId& id) { return broker->quarantine_name(id); }});
     if (plan.queues.empty()) return make_error(Code::unsupported, what, queue.look.no_removal.empty() ? "no message of that signature can be named" : queue.look.no_removal);
-    plan.created = deps_.clock.now();
-    plan.expires = plan.created + kPlanLife;
-    plan.requester = actor;
-    const PlanText pinned = pin(plan);
-    CLAW_TRY(store_->save_plan(pinned.hash, pinned.text));
-    record.plan_hash = pinned.hash;
-    record.record.rollback_key = rollback_key_of(record.execution_id);
-    CLAW_TRY(store_->save_execution(record));
-    CLAW_TRY(store_->move_plan(pinned.hash, "proposed", "applied", actor, "redrive"));
+    CLAW_TRY_ASSIGN(const std::string hash, pin_for(plan, actor));
+    CLAW_TRY_ASSIGN(const StoredPlan stored, take_plan(record, hash, actor));
 
     StageTimer timer("redrive", deps_.clock, progress);
     remedy::Surroundings around = surroundings(progress);
     CLAW_TRY_ASSIGN(remedy::Ledger ledger, remedy::Ledger::open(around, record.execution_id));
-    CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(pinned.hash));
     CLAW_TRY(open_ledger(ledger, plan, actor, stored));
     const auto failures = [&](const std::set<std::uint64_t>& identities) { return count_in(queue, identities); };
     const auto outcome = remedy::redrive(plan, {.target = source.id, .target_type = source.type, .takes_from = source.takes_from, .canary = request.canary, .rate_per_s = request.rate_per_s, .wait = request.wait},
@@ -548,12 +547,7 @@ class LocalAgent final : public Agent {
     Proposal proposal;
     proposal.plan = remedy::make_plan({.observation = seen, .skill = chosen, .protocol = known->second.block_hash, .detector = detect::kDetectorVersion, .limits = limits,
                                        .quarantine_name = [&](const QueueId& id) { return quarantines.at(id); }});
-    proposal.plan.created = deps_.clock.now();
-    proposal.plan.expires = proposal.plan.created + kPlanLife;
-    proposal.plan.requester = actor;
-    PlanText pinned = pin(proposal.plan);
-    proposal.hash = std::move(pinned.hash);
-    CLAW_TRY(store_->save_plan(proposal.hash, pinned.text));
+    CLAW_TRY_ASSIGN(proposal.hash, pin_for(proposal.plan, actor));
     proposal.verdict = judge(proposal.plan, facts_of(proposal.plan, "user:", "", seen.outage));
     proposal.observation = std::move(seen);
     for (const PlannedQueue& queue : proposal.plan.queues) {
@@ -678,20 +672,36 @@ class LocalAgent final : public Agent {
     return record;
   }
 
-  // The plan is in the store under `hash`.
-  Result<ExecutionRecord> carry_out(ExecutionRecord record, const Plan& plan, const std::string& hash, const KeptContent& kept, const std::string& actor,
-                                    Progress& progress) {
+  // Gives the plan its time and its requester, and stores it; its hash.
+  Result<std::string> pin_for(Plan& plan, const std::string& actor) {
+    plan.created = deps_.clock.now();
+    plan.expires = plan.created + kPlanLife;
+    plan.requester = actor;
+    PlanText pinned = pin(plan);
+    CLAW_TRY(store_->save_plan(pinned.hash, pinned.text));
+    return std::move(pinned.hash);
+  }
+
+  // The execution is this plan's, and nobody else's; the plan as it was before.
+  Result<StoredPlan> take_plan(ExecutionRecord& record, const std::string& hash, const std::string& actor) {
     record.plan_hash = hash;
-    CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(record.plan_hash));
+    CLAW_TRY_ASSIGN(StoredPlan stored, store_->plan(hash));
     record.record.rollback_key = rollback_key_of(record.execution_id);
     // First the execution: one that is cut off here is found and closed at the next start, a plan that is applied by nobody is not.
     CLAW_TRY(store_->save_execution(record));
-    if (const Status taken = store_->move_plan(record.plan_hash, stored.state == "approved" ? "approved" : "proposed", "applied", actor, ""); !taken) {
+    if (const Status taken = store_->move_plan(hash, stored.state == "approved" ? "approved" : "proposed", "applied", actor, ""); !taken) {
       record.state = "failed";
       record.reason = taken.error().message();
       CLAW_TRY(store_->save_execution(record));
       return taken.error();
     }
+    return stored;
+  }
+
+  // The plan is in the store under `hash`.
+  Result<ExecutionRecord> carry_out(ExecutionRecord record, const Plan& plan, const std::string& hash, const KeptContent& kept, const std::string& actor,
+                                    Progress& progress) {
+    CLAW_TRY_ASSIGN(const StoredPlan stored, take_plan(record, hash, actor));
 
     StageTimer timer("drain_execution", deps_.clock, progress);
     remedy::Surroundings around = surroundings(progress);

@@ -232,25 +232,13 @@ class Session {
   int serve() {
     const Result<Millis> interval = parse_duration(o_.interval);
     if (!interval) return fail(interval.error());
-    auto config = load();
-    if (!config) return fail(config.error());
     api::Service service(deps_.disk, deps_.clock, deps_.random);
-    auto agent = Agent::open(std::move(*config), deps_of(service.evaluated()), progress_);
-    if (!agent) return held_by_another(agent.error()) ? unreachable(agent.error()) : fail(agent.error());
-    if (const Status listens = service.start(**agent); !listens) return fail(listens.error());
-    const int status = watch(**agent, service, *interval);
-    service.stop();
-    return status;
-  }
-
-  // Asked of an agent in this process: one that serves acts by its own skills.
-  template <class F>
-  int with_own_agent(F&& use) {
-    auto config = load();
-    if (!config) return fail(config.error());
-    auto agent = Agent::open(std::move(*config), deps_of({}), progress_);
-    if (!agent) return held_by_another(agent.error()) ? unreachable(agent.error()) : fail(agent.error());
-    return use(**agent);
+    return with_own_agent([&](Agent& agent) -> int {
+      if (const Status listens = service.start(agent); !listens) return fail(listens.error());
+      const int status = watch(agent, service, *interval);
+      service.stop();
+      return status;
+    }, service.evaluated());
   }
 
   int dlq_list() {
@@ -524,6 +512,15 @@ class Session {
     if (!held_by_another(agent.error())) return fail(agent.error());
     const auto running = api::remote_agent(socket, deps_.clock, deps_.interrupted);
     return running ? use(**running) : unreachable(agent.error());
+  }
+
+  // An agent in this process: while another one runs, there is none.
+  int with_own_agent(const std::function<int(Agent&)>& use, std::function<void(const Topology&, const Health&)> evaluated = {}) {
+    auto config = load();
+    if (!config) return fail(config.error());
+    auto agent = Agent::open(std::move(*config), deps_of(std::move(evaluated)), progress_);
+    if (!agent) return held_by_another(agent.error()) ? unreachable(agent.error()) : fail(agent.error());
+    return use(**agent);
   }
 
   int with_vault(const std::function<int(Vault&)>& use) {

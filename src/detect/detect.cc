@@ -81,6 +81,7 @@ class Members {
       if (suspicion_of_[has.atom] != 0) return suspicion_of_[has.atom];
     return 0;
   }
+
   Population& population_;
   std::vector<std::uint32_t> suspicion_of_;
 };

@@ -1,7 +1,6 @@
 #include "detect/population.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 
 namespace claw::detect {
@@ -103,8 +102,7 @@ Kept Population::kept(const Chunk& chunk) {
     trouble_ = std::move(bytes).error();
     return {};
   }
-  page_.resize(bytes->size() / sizeof(page_[0]));
-  std::memcpy(page_.data(), bytes->data(), bytes->size());
+  page_ = std::move(*bytes);
   const Kept kept = Kept::of(reinterpret_cast<std::byte*>(page_.data()), chunk.size, chunk.columns, chunk.digests);
   for (Seen& seen : kept.seen) seen.row = (*place.renumbered)[seen.row];
   return kept;

@@ -101,7 +101,7 @@ class Population {
   };
   std::map<const Chunk*, Place> in_file_;
   std::vector<std::vector<std::uint32_t>> renumbered_;  // by examiner: its rows in the merged numbering
-  std::vector<std::uint64_t> page_;  // the block that was read last
+  std::string page_;  // the block that was read last: too long to lie in the string itself, so aligned as new aligns
   Status trouble_;
 };
 

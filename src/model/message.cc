@@ -87,6 +87,13 @@ Digest digest_of(std::span<const Field> fields) {
 
 }  // namespace
 
+std::vector<Field> views_of(std::span<const OwnedField> fields) {
+  std::vector<Field> views;
+  views.reserve(fields.size());
+  for (const OwnedField& field : fields) views.push_back({field.name, field.value});
+  return views;
+}
+
 std::string content_digest(std::span<const Field> fields) { return std::string(view(digest_of(fields))); }
 
 std::uint64_t short_digest(std::span<const Field> fields) {
@@ -98,11 +105,6 @@ std::uint64_t short_digest(std::span<const Field> fields) {
 
 std::string Message::content_digest() const { return std::string(view(digest())); }
 
-Digest Message::digest() const {
-  std::vector<Field> views;
-  views.reserve(fields.size());
-  for (const OwnedField& field : fields) views.push_back({field.name, field.value});
-  return digest_of(views);
-}
+Digest Message::digest() const { return digest_of(views_of(fields)); }
 
 }  // namespace claw

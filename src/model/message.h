@@ -99,6 +99,9 @@ struct GroupState {
   bool operator==(const GroupState&) const = default;
 };
 
+// Views of fields that somebody owns.
+std::vector<Field> views_of(std::span<const OwnedField> fields);
+
 // SHA-256 over fields in order, each length-prefixed: equal exactly when the content is byte-equal. 32 raw bytes.
 std::string content_digest(std::span<const Field> fields);
 // Its first 8 bytes, big-endian: what names a neighbour or a message without an id of its own.

@@ -20,11 +20,6 @@ constexpr int kRemoveTries = 8;  // with growing pauses: long enough for a resta
 constexpr Millis kRemovePause{500};
 constexpr Millis kRestoreTimeout = std::chrono::minutes(15);  // of one queue: a rebuilt stream is copied whole
 
-Status check_brake(Surroundings& around) {
-  if (around.brake_on()) return make_error(Code::refused, "brake", "the brake is on: nothing more is touched");
-  return {};
-}
-
 constexpr Micros kPerEntry{2'000};  // a queue that cannot be browsed is received through to find a message again
 
 Deadline deadline_of(const PlannedQueue& queue, Surroundings& around) {
@@ -244,6 +239,11 @@ Status check_wave(const Plan& plan, std::size_t w, const std::vector<PackedMessa
 }
 
 }  // namespace
+
+Status check_brake(Surroundings& around) {
+  if (around.brake_on()) return make_error(Code::refused, "brake", "the brake is on: nothing more is touched");
+  return {};
+}
 
 Result<Ledger> Ledger::open(Surroundings& around, std::string execution_id) {
   Ledger ledger(around, std::move(execution_id));

@@ -46,6 +46,9 @@ struct Surroundings {
   Millis call_timeout{30'000};
 };
 
+// Before every broker call. Code::refused: the brake is on.
+Status check_brake(Surroundings& around);
+
 // An execution's journal (what to go on with) and its audit records (numbered 0..k without gaps).
 class Ledger {
  public:

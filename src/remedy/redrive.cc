@@ -17,12 +17,6 @@ using nlohmann::json;
 constexpr Millis kCallTimeout = std::chrono::minutes(5);
 constexpr std::size_t kMostAtOnce = 100;
 
-std::vector<Field> fields_of(const Message& message) {
-  std::vector<Field> fields;
-  for (const OwnedField& field : message.fields) fields.push_back({field.name, field.value});
-  return fields;
-}
-
 class Redrive {
  public:
   Redrive(const Plan& plan, const RedriveOptions& options, const CountFailures& count_failures, Ledger& ledger, Surroundings& around)
@@ -50,28 +44,25 @@ class Redrive {
   }
 
  private:
-  // The snapshot with all but [first, first + count) blanked: what is blank is left where it is.
-  std::vector<Message> only(std::size_t first, std::size_t count) const {
-    std::vector<Message> some(messages_.size());
-    for (std::size_t i = first; i < first + count; ++i) some[i] = messages_[i];
-    return some;
-  }
-
-  Result<RestoreOutcome> restore(std::span<const Message> messages, const QueueId& queue, QueueType type) {
-    if (around_.brake_on()) return make_error(Code::refused, "brake", "the brake is on: nothing more is touched");
+  // Out of quarantine into `queue`: only [first, first + count). What is blank is left where it is.
+  Result<RestoreOutcome> restore(std::size_t first, std::size_t count, const QueueId& queue, QueueType type) {
+    CLAW_TRY(check_brake(around_));
     CLAW_TRY_ASSIGN(Broker * broker, around_.broker(queue.broker));
-    return broker->restore({.queue = queue, .type = type, .execution_id = ledger_.execution_id(), .quarantine = queue_.quarantine, .messages = messages,
-                            .takes_from = options_.takes_from, .wanted = RestoreOrder::tail, .block_budget = plan_.limits.block_budget},
-                           Deadline::in(around_.clock, kCallTimeout));
+    blanked_.resize(messages_.size());
+    std::copy_n(messages_.begin() + static_cast<std::ptrdiff_t>(first), count, blanked_.begin() + static_cast<std::ptrdiff_t>(first));
+    auto outcome = broker->restore({.queue = queue, .type = type, .execution_id = ledger_.execution_id(), .quarantine = queue_.quarantine, .messages = blanked_,
+                                    .takes_from = options_.takes_from, .wanted = RestoreOrder::tail, .block_budget = plan_.limits.block_budget},
+                                   Deadline::in(around_.clock, kCallTimeout));
+    std::fill_n(blanked_.begin() + static_cast<std::ptrdiff_t>(first), count, Message{});
+    return outcome;
   }
 
   Status send(std::size_t first, std::size_t count) {
-    const std::vector<Message> some = only(first, count);
     CLAW_TRY(ledger_.record("redrive", json{{"phase", "intent"}, {"first", first}, {"messages", count}}.dump()));
-    CLAW_TRY_ASSIGN(const RestoreOutcome sent, restore(some, options_.target, options_.target_type));
+    CLAW_TRY_ASSIGN(const RestoreOutcome sent, restore(first, count, options_.target, options_.target_type));
     out_.sent += sent.restored;
     for (std::size_t i = first; i < first + count; ++i)
-      if (!messages_[i].fields.empty()) identities_.insert(identity_of(queue_.type, fields_of(messages_[i])));
+      if (!messages_[i].fields.empty()) identities_.insert(identity_of(queue_.type, views_of(messages_[i].fields)));
     sent_to_ = first + count;
     if (around_.progress) around_.progress(sent_to_, messages_.size());
     return {};
@@ -83,8 +74,7 @@ class Redrive {
   }
 
   Status give_back() {
-    const std::vector<Message> rest = only(sent_to_, messages_.size() - sent_to_);
-    CLAW_TRY_ASSIGN(const RestoreOutcome back, restore(rest, queue_.queue, queue_.type));
+    CLAW_TRY_ASSIGN(const RestoreOutcome back, restore(sent_to_, messages_.size() - sent_to_, queue_.queue, queue_.type));
     out_.returned = back.restored;
     return {};
   }
@@ -95,7 +85,8 @@ class Redrive {
   const CountFailures& count_failures_;
   Ledger& ledger_;
   Surroundings& around_;
-  std::vector<Message> messages_;
+  std::vector<Message> messages_;       // as in the snapshot
+  std::vector<Message> blanked_;        // as many, all blank between two calls
   std::set<std::uint64_t> identities_;  // of what was sent
   std::size_t sent_to_ = 0;
   RedriveOutcome out_;

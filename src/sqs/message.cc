@@ -161,11 +161,7 @@ Result<std::vector<Received>> parse_received(std::string_view answer) {
   return out;
 }
 
-std::uint64_t digest_of(const std::vector<OwnedField>& fields) {
-  std::vector<Field> views;
-  for (const OwnedField& field : fields) views.push_back({field.name, field.value});
-  return short_digest(views);
-}
+std::uint64_t digest_of(const std::vector<OwnedField>& fields) { return short_digest(views_of(fields)); }
 
 Outgoing to_quarantine(const Message& message, const std::string& execution_id, std::size_t number, bool fifo) {
   json mark = {{"v", 1}, {"exec", execution_id}, {"n", number}, {"id", message.id}};

@@ -65,6 +65,20 @@ std::string root_over(std::span<const Digest> digests) {
   return hex(tree.root());
 }
 
+Error other_head(const std::string& path) { return make_error(Code::corrupt, "read " + path, "the head names another execution or queue, or was changed"); }
+
+// What an object's bytes tell of it.
+SnapshotInfo info_of(const std::string& execution_id, const std::string& queue, std::string_view key, std::uint64_t plain_bytes, std::uint64_t stored_bytes, const Digest& stored) {
+  return {.execution_id = execution_id, .queue = queue, .object = object_name(execution_id, queue), .plaintext_bytes = plain_bytes, .stored_bytes = stored_bytes,
+          .ciphertext_sha256 = hex(stored), .merkle_root = {}, .key_id = key_id_of(key)};
+}
+
+SnapshotInfo with_messages(SnapshotInfo info, std::span<const Digest> digests) {
+  info.messages = digests.size();
+  info.merkle_root = root_over(digests);
+  return info;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Vault>> Vault::open(Disk& disk, Random& random, const std::string& dir) {
@@ -124,37 +138,25 @@ Result<Secret> Vault::execution_key(const std::string& execution_id, bool create
 Result<Vault::Opened> Vault::open_object(const std::string& execution_id, const std::string& queue, const std::string& path) {
   CLAW_TRY_ASSIGN(const std::string file, disk_.read_all(path, kMaxObject));
   const std::string head = object_head(execution_id, queue);
-  if (!file.starts_with(head))
-    return make_error(Code::corrupt, "read " + path, "the head names another execution or queue, or was changed");
+  if (!file.starts_with(head)) return other_head(path);
   CLAW_TRY_ASSIGN(const Secret keys, execution_key(execution_id, false));
   const std::string_view key = keys.reveal().substr(0, kKeyBytes);
   auto plain = unseal(std::string_view(file).substr(head.size()), key, head);
   if (!plain.ok()) return with_path(plain.error(), path);
-  SnapshotInfo info{.execution_id = execution_id,
-                    .queue = queue,
-                    .object = object_name(execution_id, queue),
-                    .messages = 0,
-                    .plaintext_bytes = plain->size(),
-                    .stored_bytes = file.size(),
-                    .ciphertext_sha256 = hex(sha256(file)),
-                    .merkle_root = {},
-                    .key_id = key_id_of(key)};
-  return Opened{std::move(info), std::move(*plain)};
+  return Opened{info_of(execution_id, queue, key, plain->size(), file.size(), sha256(file)), std::move(*plain)};
 }
 
 Result<Vault::Loaded> Vault::load(const std::string& execution_id, const std::string& queue, const std::string& path) {
   CLAW_TRY_ASSIGN(Opened opened, open_object(execution_id, queue, path));
   auto messages = decode_messages(opened.plain);
   if (!messages.ok()) return with_path(messages.error(), path);
-  opened.info.messages = messages->size();
   std::vector<Digest> digests;
   for (const Message& message : *messages) digests.push_back(message.digest());
-  opened.info.merkle_root = root_over(digests);
-  return Loaded{std::move(opened.info), std::move(*messages)};
+  return Loaded{with_messages(std::move(opened.info), digests), std::move(*messages)};
 }
 
 // Seals into a synced file; the digest of the encoded messages.
-Result<std::string> Vault::write_object(const std::string& temp, const std::string& head, std::string_view key, const PackedMessages& messages) {
+Result<Digest> Vault::write_object(const std::string& temp, const std::string& head, std::string_view key, const PackedMessages& messages) {
   CLAW_TRY_ASSIGN(const bool leftover, disk_.exists(temp));
   if (leftover) CLAW_TRY(disk_.remove(temp));
   CLAW_TRY_ASSIGN(auto file, disk_.open_append(temp, Mode::owner_only));
@@ -169,53 +171,48 @@ Result<std::string> Vault::write_object(const std::string& temp, const std::stri
   CLAW_TRY_ASSIGN(const std::string rest, sealer.finish());
   CLAW_TRY(file->append(rest));
   CLAW_TRY(file->sync());
-  return hex(plain.finish());
+  return plain.finish();
 }
 
-// Reads back what was written, in bounded memory. Equal bytes decode to equal messages: the codec is a function.
-Result<SnapshotInfo> Vault::check_object(const std::string& temp, const std::string& head, std::string_view key, const std::string& written) {
-  CLAW_TRY_ASSIGN(auto file, disk_.open_read(temp));
+// Opens a whole object in bounded memory, and says what it is but for what the messages tell.
+Result<Vault::Checked> Vault::check_object(const std::string& execution_id, const std::string& queue, const std::string& path, std::string_view key) {
+  const std::string head = object_head(execution_id, queue);
+  CLAW_TRY_ASSIGN(auto file, disk_.open_read(path));
   CLAW_TRY_ASSIGN(std::string bytes, file->read(0, head.size()));
-  if (bytes != head) return make_error(Code::corrupt, "read back " + temp, "its head differs from what was written");
+  if (bytes != head) return other_head(path);
   Unsealer unsealer(key, head);
   Sha256 stored, plain;
   stored.update(bytes);
-  SnapshotInfo info{.stored_bytes = bytes.size(), .ciphertext_sha256 = {}, .merkle_root = {}, .key_id = {}};
+  std::uint64_t stored_bytes = bytes.size(), plain_bytes = 0;
   const auto take = [&](Result<std::string> piece) -> Status {
-    if (!piece) return with_path(std::move(piece).error(), temp);
+    if (!piece) return with_path(std::move(piece).error(), path);
     plain.update(*piece);
-    info.plaintext_bytes += piece->size();
+    plain_bytes += piece->size();
     return {};
   };
   for (;;) {
-    CLAW_TRY_ASSIGN(bytes, file->read(info.stored_bytes, kReadBack));
+    CLAW_TRY_ASSIGN(bytes, file->read(stored_bytes, kReadBack));
     if (bytes.empty()) break;
-    info.stored_bytes += bytes.size();
+    stored_bytes += bytes.size();
     stored.update(bytes);
     CLAW_TRY(take(unsealer.push(bytes)));
   }
   CLAW_TRY(take(unsealer.finish()));
-  if (hex(plain.finish()) != written) return make_error(Code::corrupt, "read back " + temp, "differs from what was written");
-  info.ciphertext_sha256 = hex(stored.finish());
-  return info;
+  return Checked{info_of(execution_id, queue, key, plain_bytes, stored_bytes, stored.finish()), plain.finish()};
 }
 
-// Temporary file → sync → read back and compare → rename → sync of the directory.
+// Temporary file → sync → read back and compare → rename → sync of the directory. Equal bytes decode to equal messages: the
+// codec is a function.
 Result<SnapshotInfo> Vault::store(const std::string& execution_id, const QueueId& queue, const std::string& path, const PackedMessages& messages) {
-  const std::string head = object_head(execution_id, queue.text()), temp = path + ".tmp";
+  const std::string temp = path + ".tmp";
   CLAW_TRY_ASSIGN(const Secret keys, execution_key(execution_id, true));
   const std::string_view key = keys.reveal().substr(0, kKeyBytes);
-  CLAW_TRY_ASSIGN(const std::string written, write_object(temp, head, key, messages));
-  CLAW_TRY_ASSIGN(SnapshotInfo info, check_object(temp, head, key, written));
-  info.execution_id = execution_id;
-  info.queue = queue.text();
-  info.object = object_name(execution_id, info.queue);
-  info.messages = messages.size();
-  info.merkle_root = root_over(messages.digests());
-  info.key_id = key_id_of(key);
+  CLAW_TRY_ASSIGN(const Digest written, write_object(temp, object_head(execution_id, queue.text()), key, messages));
+  CLAW_TRY_ASSIGN(Checked back, check_object(execution_id, queue.text(), temp, key));
+  if (back.plain != written) return make_error(Code::corrupt, "read back " + temp, "differs from what was written");
   CLAW_TRY(disk_.rename(temp, path));
   CLAW_TRY(disk_.sync_dir(dir_));
-  return info;
+  return with_messages(std::move(back.info), messages.digests());
 }
 
 Result<SnapshotInfo> Vault::write(const std::string& execution_id, const QueueId& queue, std::span<const Message> messages) {
@@ -232,19 +229,17 @@ Result<SnapshotInfo> Vault::write(const std::string& execution_id, const QueueId
   const std::string path = path_of(object_name(execution_id, queue.text()));
   CLAW_TRY_ASSIGN(const bool there, disk_.exists(path));
   if (!there) return store(execution_id, queue, path, messages);
-  CLAW_TRY_ASSIGN(const Opened old, open_object(execution_id, queue.text(), path));
+  CLAW_TRY_ASSIGN(const Secret keys, execution_key(execution_id, false));
+  CLAW_TRY_ASSIGN(Checked old, check_object(execution_id, queue.text(), path, keys.reveal().substr(0, kKeyBytes)));
   Sha256 wanted;
   CLAW_TRY(messages.encoded([&](std::string_view piece) {
     wanted.update(piece);
     return Status();
   }));
-  if (sha256(old.plain) != wanted.finish())
+  if (old.plain != wanted.finish())
     return make_error(Code::conflict, "write " + path, "holds messages of other content; a snapshot is never replaced");
   CLAW_TRY(disk_.sync_dir(dir_));  // the earlier writer may have died before its own
-  SnapshotInfo info = old.info;
-  info.messages = messages.size();
-  info.merkle_root = root_over(messages.digests());
-  return info;
+  return with_messages(std::move(old.info), messages.digests());
 }
 
 Result<bool> Vault::has(const std::string& execution_id, const QueueId& queue) {

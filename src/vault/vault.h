@@ -58,6 +58,10 @@ class Vault {
     SnapshotInfo info;  // without what the messages tell
     std::string plain;
   };
+  struct Checked {
+    SnapshotInfo info;  // without what the messages tell
+    Digest plain;       // of the encoded messages
+  };
   struct Loaded {
     SnapshotInfo info;
     std::vector<Message> messages;
@@ -66,8 +70,8 @@ class Vault {
 
   Result<SnapshotInfo> store(const std::string& execution_id, const QueueId& queue, const std::string& path,
                              const PackedMessages& messages);
-  Result<std::string> write_object(const std::string& temp, const std::string& head, std::string_view key, const PackedMessages& messages);
-  Result<SnapshotInfo> check_object(const std::string& temp, const std::string& head, std::string_view key, const std::string& written);
+  Result<Digest> write_object(const std::string& temp, const std::string& head, std::string_view key, const PackedMessages& messages);
+  Result<Checked> check_object(const std::string& execution_id, const std::string& queue_text, const std::string& path, std::string_view key);
   Result<Opened> open_object(const std::string& execution_id, const std::string& queue_text, const std::string& path);
   Result<Loaded> load(const std::string& execution_id, const std::string& queue_text, const std::string& path);
   Result<Secret> restore_key(bool create);
