@@ -230,7 +230,7 @@ void score(const Corpus& corpus, const std::vector<Record>& records, Report& rep
       fmt::print(stderr, "  {:.4f} {:.4f} {}/{} {}\n", seen.findings[f].confidence, seen.findings[f].lower_bound, poison, seen.members[f].size(), seen.findings[f].explanation);
     }
   detect::Learner learner;
-  content::FeatureReader reader(corpus.learn(learner));
+  content::FeatureReader reader(corpus.learn(learner).reader);
   for (std::size_t i = 0; i < records.size(); ++i) {
     const Evidence& e = corpus.samples[i].evidence;
     if (e.passed > 0 && e.attempts == 0) {

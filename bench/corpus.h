@@ -43,13 +43,13 @@ class Corpus {
   }
   std::size_t pages() const { return (samples.size() + kPage - 1) / kPage; }
 
-  const content::FeatureReader& learn(detect::Learner& learner) const {
+  const detect::Learnt& learn(detect::Learner& learner) const {
     for (std::size_t p = 0; p < pages() && learner.wants_more(); ++p) learner.learn(batches_[p]);
     return learner.freeze();
   }
 
   // Every thread takes a share of the pages.
-  void examine(const content::FeatureReader& learnt, std::size_t threads, detect::Tally& tally) const {
+  void examine(const detect::Learnt& learnt, std::size_t threads, detect::Tally& tally) const {
     std::vector<detect::Examiner> examiners;
     for (std::size_t t = 0; t < threads; ++t) examiners.emplace_back(learnt, 0, tally.store());
     std::vector<std::jthread> running;

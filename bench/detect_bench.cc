@@ -85,7 +85,7 @@ int run(const std::string& name, const std::string& file) {
       detect::Tally tally;
       double learnt = 0;
       look[threads - 1] = std::min(look[threads - 1], milliseconds([&] {
-                                     const content::FeatureReader* reader = nullptr;
+                                     const detect::Learnt* reader = nullptr;
                                      learnt = milliseconds([&] { reader = &corpus.learn(learner); });
                                      corpus.examine(*reader, threads, tally);
                                    }));

@@ -63,7 +63,7 @@ Pass examined(Broker& broker, const std::vector<QueueView>& queues, Observation&
   const MonoTime start = system_clock().mono();
   detect::Tally tally;
   std::vector<OpenLook> open;
-  if (const Status read = scan_queues(broker, queues, 0, tally, open, system_clock(), quiet); !read.ok()) {
+  if (const Status read = scan_queues(broker, queues, 0, {}, tally, open, system_clock(), quiet); !read.ok()) {
     fmt::print(stderr, "{}\n", read.error().message());
     std::exit(1);
   }

@@ -1,4 +1,4 @@
-// check.mjs --url URL --truth FILE --execution FILE [--processed FILE] [--after rollback]
+// check.mjs --url URL --truth FILE --execution FILE [--processed FILE] [--sqs URL] [--after rollback]
 //
 // Compares what the agent did with the ground truth that it never saw, and ends with 1 on any difference.
 // After an execution: quarantine holds exactly the poison, byte-equal; the queues hold exactly everything else.
@@ -32,6 +32,13 @@ class Report {
 
 // ---- reading
 
+// Every body that an SQS queue holds, hidden or not; by the endpoint's own view, which is not a receive.
+async function receiptsIn(key) {
+  const answer = await fetch(`${values.sqs}/_queue/${key}`);
+  const {ready = [], inflight = [], delayed = []} = (await answer.json()).messages ?? {};
+  return [...ready, ...inflight.map(({message}) => message), ...delayed.map((entry) => entry.message ?? entry)].map(({body}) => body);
+}
+
 async function* entriesOf(redis, key) {
   for (let from = '-'; ; ) {
     const page = await redis.xrange(key, from, '+', 'COUNT', kPage);
@@ -51,6 +58,10 @@ async function* bodiesOf(redis, key) {
 
 async function digestOf(redis, {key, kind}, onId = () => {}) {
   const digest = new MultisetDigest();
+  if (kind === 'sqs') {
+    for (const body of await receiptsIn(key)) digest.add(sha256(body));
+    return digest;
+  }
   if (kind === 'list') {
     for await (const body of bodiesOf(redis, key)) digest.add(sha256(body));
     return digest;
@@ -76,6 +87,7 @@ function contentInQuarantine(kind, pairs) {
 }
 
 async function quarantineOf(redis, queue, executionId) {
+  if (queue.kind === 'sqs') return (await receiptsIn(`${queue.key}-deployclaw-quarantine`)).map((body) => ({sha256: sha256(body).toString('hex')}));
   const found = [];
   for (const key of [`{${queue.key}}:quarantine`, `${queue.key}:quarantine`]) {
     if ((await redis.type(key)) !== 'stream') continue;
@@ -143,7 +155,7 @@ function judgeExecution(report, truth, execution) {
 
 async function remaining(redis, truth, queue, processed, onId) {
   const digest = await digestOf(redis, queue, onId);
-  if (queue.kind === 'stream') return digest;
+  if (queue.kind !== 'list') return digest;
   const inHand = await digestOf(redis, {key: truth.leftover.key, kind: 'list'});
   return digest.plus(inHand).plus(processed[queue.key] ? MultisetDigest.from(processed[queue.key]) : new MultisetDigest());
 }
@@ -190,9 +202,9 @@ async function checkNeighbours(report, redis, truth) {
 }
 
 const text = {type: 'string'};
-const {values} = parseArgs({options: {url: text, truth: text, execution: text, processed: text, after: text}});
+const {values} = parseArgs({options: {url: text, truth: text, execution: text, processed: text, sqs: text, after: text}});
 if (!values.url || !values.truth || !values.execution || (values.after && values.after !== 'rollback')) {
-  console.error('usage: check.mjs --url URL --truth FILE --execution FILE [--processed FILE] [--after rollback]');
+  console.error('usage: check.mjs --url URL --truth FILE --execution FILE [--processed FILE] [--sqs URL] [--after rollback]');
   process.exit(2);
 }
 const json = (file) => JSON.parse(readFileSync(file, 'utf8'));

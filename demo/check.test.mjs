@@ -10,13 +10,17 @@ import {join} from 'node:path';
 import {after, afterEach, before, beforeEach, describe, test} from 'node:test';
 import {fileURLToPath} from 'node:url';
 import Redis from 'ioredis';
+import {MultisetDigest, sha256} from './shape.mjs';
 
 const kExecution = 'queue_remediation_1';
 const here = (file) => fileURLToPath(new URL(file, import.meta.url));
 const dir = mkdtempSync(join(tmpdir(), 'deployclaw-check-'));
 const truthFile = join(dir, 'truth.json');
 const executionFile = join(dir, 'execution.json');
-let server, url, redis, truth;
+let server, sqs, url, redis, truth;
+// Two queues as the SQS endpoint shows them, from a file.
+const sqsFile = join(dir, 'sqs.json');
+const kOracle = `require('http').createServer((q, a) => a.end(JSON.stringify(JSON.parse(require('fs').readFileSync(process.argv[2]))[q.url.slice(8)] ?? {}))).listen(Number(process.argv[1]), '127.0.0.1')`;
 
 function freePort() {
   return new Promise((resolve) => {
@@ -164,6 +168,37 @@ describe('check after an execution', () => {
     writeFileSync(executionFile, JSON.stringify(execution(truth.poison - 1)));
     assertFails(check(), /FAIL {2}execution: messages_removed/);
   });
+});
+
+describe('the queue of SQS', () => {
+  const [good, poison] = ['{"fine":1}', '{"broken":'];
+  const digestOf = (...bodies) => bodies.reduce((sum, body) => (sum.add(sha256(body)), sum), new MultisetDigest()).toJSON();
+  let port;
+  before(async () => {
+    port = await freePort();
+    sqs = spawn(process.execPath, ['-e', kOracle, port, sqsFile], {stdio: 'ignore'});
+  });
+  after(() => sqs?.kill());
+
+  // Everything else is as it should be; the queue and its quarantine hold these.
+  async function checkWith(queue, quarantined) {
+    const receipts = {key: 'receipts', kind: 'sqs', digest: digestOf(good, poison), poison_digest: digestOf(poison), poison: [{content_sha256: sha256(poison).toString('hex')}]};
+    truth = {...truth, messages: truth.messages + 2, poison: truth.poison + 1};
+    await drain();
+    writeFileSync(truthFile, JSON.stringify({...truth, queues: [...truth.queues, receipts]}));
+    writeFileSync(executionFile, JSON.stringify(execution()));
+    const shown = (bodies) => ({messages: {ready: bodies.slice(1).map((body) => ({body})), inflight: bodies.slice(0, 1).map((body) => ({message: {body}})), delayed: []}});
+    writeFileSync(sqsFile, JSON.stringify({receipts: shown(queue), 'receipts-deployclaw-quarantine': shown(quarantined)}));
+    return check('--sqs', `http://127.0.0.1:${port}`);
+  }
+
+  test('passes when exactly the poison is in quarantine', async () => {
+    const result = await checkWith([good], [poison]);
+    assert.equal(result.status, 0, result.text);
+  });
+  test('fails when the poison is still there', async () => assertFails(await checkWith([good, poison], []), /receipts removed +0 of 1 poison/));
+  test('fails when a valid message is in quarantine', async () => assertFails(await checkWith([], [poison, good]), /in quarantine, not in the truth/));
+  test('fails when a message is in both', async () => assertFails(await checkWith([good, poison], [poison]), /FAIL {2}receipts kept/));
 });
 
 describe('check after a rollback', () => {

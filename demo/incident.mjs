@@ -1,4 +1,4 @@
-// incident.mjs generate --url redis://127.0.0.1:PORT --messages N --seed S --truth FILE [--now MS]
+// incident.mjs generate --url redis://127.0.0.1:PORT --messages N --seed S --truth FILE [--now MS] [--receipts]
 //
 // Loads the incident of the mission into an empty redis-server and writes the ground truth, which the agent never
 // sees. Bodies follow from the seed alone; stream ids carry times of the twenty minutes before --now.
@@ -8,13 +8,16 @@
 // backlog stand 600 older messages, 13 of them poison: the warm-up takes them out before anything is counted. The
 // valid ones are processed and gone, the 13 stay in the processing list as evidence; neither belongs to N.
 //
+// With --receipts some of the N are left for the SQS queue beside Redis; receipts.mjs makes them and adds to the truth.
+//
 // Every message is parsed here as the consumers parse it: poison must throw in JSON.parse, valid must pass.
 
 import {writeFileSync} from 'node:fs';
 import {createConnection} from 'node:net';
 import {parseArgs} from 'node:util';
-import {Chance, Spread, entrySource, entryType, poisonBody, validBody} from './messages.mjs';
-import {MultisetDigest, checkPayment, contentOfEntry, kFields, kList, kNeighbours, kStreams, plan, sha256} from './shape.mjs';
+import {Ledger, draw} from './ledger.mjs';
+import {Chance, Spread, entrySource, entryType} from './messages.mjs';
+import {contentOfEntry, kFields, kList, kNeighbours, kStreams, plan} from './shape.mjs';
 
 const kSpanMs = 20 * 60 * 1000;
 const kChunkBytes = 1 << 20;
@@ -97,53 +100,6 @@ class StreamIds {
   }
 }
 
-// Draws a message and proves that it is what it claims to be.
-function draw(chance, isPoison) {
-  if (!isPoison) {
-    const body = validBody(chance);
-    checkPayment(JSON.parse(body));
-    return {body};
-  }
-  const poison = poisonBody(chance);
-  if (parses(poison.body)) throw new Error(`poison (${poison.ruin}) that JSON.parse accepts: ${poison.body}`);
-  return poison;
-}
-
-function parses(body) {
-  try {
-    JSON.parse(body);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-class Ledger {
-  constructor(queue) {
-    this.queue = queue;
-    this.all = new MultisetDigest();
-    this.poisonDigest = new MultisetDigest();
-    this.poison = [];
-    this.ruins = {};
-    this.bytes = 0;
-  }
-
-  note(where, content, message) {
-    const digest = sha256(content);
-    this.all.add(digest);
-    this.bytes += message.body.length;
-    if (!message.ruin) return;
-    this.poisonDigest.add(digest);
-    this.ruins[message.ruin] = (this.ruins[message.ruin] ?? 0) + 1;
-    this.poison.push({...where, kind: message.ruin, content_sha256: digest.toString('hex'), body_sha256: sha256(message.body).toString('hex')});
-  }
-
-  toJSON() {
-    const {key, kind, count} = this.queue;
-    return {key, kind, count, digest: this.all, poison_digest: this.poisonDigest, ruins: this.ruins, poison: this.poison};
-  }
-}
-
 async function loadStream(loader, queue, seed, now) {
   const chance = new Chance(`${seed}/${queue.key}`);
   const ids = new StreamIds(new Chance(`${seed}/${queue.key}/ids`), now, queue.count);
@@ -179,9 +135,9 @@ async function createGroups(loader, key, groups) {
   await loader.flush();
 }
 
-async function generate({url, messages, seed, truth, now}) {
+async function generate({url, messages, seed, truth, now, receipts}) {
   const started = performance.now();
-  const {poison, queues} = plan(messages);
+  const {poison, queues, beside} = plan(messages, receipts);
   const loader = new Loader(url);
   const ledgers = [];
   for (const queue of queues.filter(({kind}) => kind === 'stream')) {
@@ -198,7 +154,7 @@ async function generate({url, messages, seed, truth, now}) {
   }
   await loader.finish();
   const document = {
-    seed, now, messages, poison, fields: kFields,
+    seed, now, messages, poison, fields: kFields, beside,
     queues: ledgers, leftover: {key: kList.processing, digest: leftover.poisonDigest, poison: leftover.poison}, neighbours,
   };
   writeFileSync(truth, JSON.stringify(document));
@@ -210,13 +166,13 @@ const {values, positionals} = parseArgs({
   allowPositionals: true,
   options: {
     url: {type: 'string'}, truth: {type: 'string'}, messages: {type: 'string', default: '847293'},
-    seed: {type: 'string', default: '42'}, now: {type: 'string'},
+    seed: {type: 'string', default: '42'}, now: {type: 'string'}, receipts: {type: 'boolean', default: false},
   },
 });
 const messages = Number(values.messages);
 if (positionals[0] !== 'generate' || !values.url || !values.truth || !Number.isSafeInteger(messages) || messages < 2000) {
-  console.error('usage: incident.mjs generate --url redis://127.0.0.1:PORT --truth FILE [--messages N >= 2000] [--seed S] [--now MS]');
+  console.error('usage: incident.mjs generate --url redis://127.0.0.1:PORT --truth FILE [--messages N >= 2000] [--seed S] [--now MS] [--receipts]');
   process.exit(2);
 }
 const now = values.now ? Number(values.now) : Date.now();
-console.log(JSON.stringify(await generate({url: values.url, messages, seed: values.seed, truth: values.truth, now})));
+console.log(JSON.stringify(await generate({url: values.url, messages, seed: values.seed, truth: values.truth, now, receipts: values.receipts})));

@@ -37,6 +37,9 @@ export const kStreams = [
 
 export const kList = {key: 'webhooks:tenant_42', processing: 'webhooks:tenant_42:processing', warmup: 600, warmupPoison: 13};
 
+// Beside Redis: a standard queue of AWS SQS. Its strict consumer has worked its way to the poison before the backlog came.
+export const kReceipts = {key: 'receipts-tenant_42', full: 1200, poison: 26, warmup: 400};
+
 // Quiet neighbours on the same server. Nobody may touch them.
 export const kNeighbours = [
   {key: 'orders:tenant_7', kind: 'stream', count: 320, groups: ['billing', 'ledger']},
@@ -51,14 +54,23 @@ export function consumersOf(group) {
   return group.ordered ? [`${group.name}-1`] : [`${group.name}-1`, `${group.name}-2`];
 }
 
-// How many messages and how much poison each queue of tenant_42 gets when the whole backlog is `messages`.
-export function plan(messages) {
+// How many messages and how much poison each queue of tenant_42 gets when the whole backlog is `messages`. `beside`: the part
+// for SQS, null without `receipts`.
+export function plan(messages, receipts = false) {
   const poison = Math.round((messages * kFullPoison) / kFullScale);
+  if (receipts) {
+    const beside = {key: kReceipts.key, kind: 'sqs', count: kReceipts.full, poison: kReceipts.poison};
+    return {messages, poison, beside, queues: split(messages - beside.count, poison - beside.poison)};
+  }
+  return {messages, poison, beside: null, queues: split(messages, poison)};
+}
+
+function split(messages, poison) {
   const queues = kStreams.map(({key, full}) => ({key, kind: 'stream', count: Math.round((messages * full) / kFullScale)}));
   queues.push({key: kList.key, kind: 'list', count: messages - queues[0].count - queues[1].count});
   for (const queue of queues) queue.poison = Math.round((poison * queue.count) / messages);
   queues[2].poison = poison - queues[0].poison - queues[1].poison;
-  return {messages, poison, queues};
+  return queues;
 }
 
 // ---- the strict parser of the consumers

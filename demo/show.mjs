@@ -1,4 +1,4 @@
-// show.mjs start URL       the state of the incident, measured on the server
+// show.mjs start URL [SQS] the state of the incident, measured on the servers
 // show.mjs id FILE         the newest execution's id in `executions list -o json`
 // show.mjs stages FILE     an execution's five stages
 // show.mjs field FILE PATH one value, for example remediation_record.rollback_key
@@ -6,7 +6,7 @@
 
 import {readFileSync} from 'node:fs';
 import Redis from 'ioredis';
-import {kList, kStreams} from './shape.mjs';
+import {kList, kReceipts, kStreams} from './shape.mjs';
 
 const colour = process.env.DEMO_COLOUR === '1';
 const paint = (code, text) => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
@@ -33,7 +33,7 @@ async function timesDelivered(redis, key, group) {
   return times.length === 0 ? '-' : `${Math.min(...times)}..${Math.max(...times)}`;
 }
 
-async function start(url) {
+async function start(url, sqs) {
   const redis = new Redis(url);
   const rows = [['queue', 'group', 'messages', 'pending', 'lag', 'delivered']];
   let backlog = 0;
@@ -51,6 +51,13 @@ async function start(url) {
   }
   const length = await redis.llen(kList.key);
   rows.push([kList.key, '', count(length), `${await redis.llen(kList.processing)} stuck`, '', '']);
+  if (sqs) {
+    const {messages} = await (await fetch(`${sqs}/_queue/${kReceipts.key}`)).json();
+    const failed = messages.ready.filter(({approximateReceiveCount}) => approximateReceiveCount > 0);
+    const times = failed.map(({approximateReceiveCount}) => approximateReceiveCount);
+    rows.push([kReceipts.key, '', count(messages.ready.length), `${failed.length} failed`, '', `${Math.min(...times)}..${Math.max(...times)}`]);
+    backlog += messages.ready.length;
+  }
   table(rows);
   console.log(`    backlog of tenant_42: ${paint(1, count(backlog + length))} messages, ${groupCount} consumer groups`);
   await redis.quit();
@@ -91,14 +98,14 @@ function pulse(file) {
 
 const [verb, ...rest] = process.argv.slice(2);
 const verbs = {
-  start: () => start(rest[0]),
+  start: () => start(...rest),
   id: () => newestId(rest[0]),
   stages: () => stages(rest[0]),
   field: () => console.log(rest[1].split('.').reduce((value, name) => value?.[name], json(rest[0])) ?? ''),
   pulse: () => pulse(rest[0]),
 };
 if (!verbs[verb]) {
-  console.error('usage: show.mjs start URL | id FILE | stages FILE | field FILE PATH | pulse FILE');
+  console.error('usage: show.mjs start URL [SQS] | id FILE | stages FILE | field FILE PATH | pulse FILE');
   process.exit(2);
 }
 await verbs[verb]();

@@ -1,18 +1,60 @@
-// Foreign bytes as a message's body: judged without trouble, and alike the second time.
+// Foreign bytes as the messages of a queue: looked at to the end, and the same findings for any number of threads and pages.
+// The input is cut at 0xff 0xfe into messages; the first byte says how deliveries ended.
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
-#include "content/inspect.h"
+#include "content/contract.h"
+#include "detect/detect.h"
+
+namespace {
+
+using namespace claw;
+
+constexpr std::string_view kContract = R"({"properties": {"amount": {"type": "integer"}}, "required": ["id"]})";
+
+std::string observed(const std::vector<std::string>& messages, std::uint8_t ends, std::size_t page, std::size_t threads) {
+  static const content::Contract contract = *content::Contract::compile(kContract);
+  const auto page_at = [&](std::size_t from) {
+    Batch batch;
+    for (std::size_t i = from; i < std::min(messages.size(), from + page); ++i) {
+      const Field field{(ends & 128) != 0 ? "payload" : "", std::string_view(messages[i]).substr(0, messages[i].size() - Batch::kPadding)};
+      const bool failed = (i * 7 + ends) % 5 == 0;
+      batch.add({i + 1, 0}, std::span(&field, 1), failed ? Evidence{.pending = 1, .attempts = 3} : Evidence{.passed = 1});
+    }
+    return batch;
+  };
+  detect::Learner learner(contract);
+  for (std::size_t i = 0; i < messages.size() && learner.wants_more(); i += page) learner.learn(page_at(i));
+  const detect::Learnt& learnt = learner.freeze();
+  detect::Tally tally;
+  std::vector<detect::Examiner> examiners;
+  for (std::size_t t = 0; t < threads; ++t) examiners.emplace_back(learnt, 0, tally.store());
+  for (std::size_t i = 0, number = 0; i < messages.size(); i += page, ++number) CLAW_CHECK(examiners[number % threads].examine(page_at(i), number).ok());
+  for (std::size_t t = threads; t-- > 0;) tally.add(std::move(examiners[t]));
+  QueueView queue;
+  queue.id = {"b", "q"};
+  const Result<Observation> seen = detect::conclude(tally, "t", {queue}, {});
+  CLAW_CHECK(seen.ok());
+  std::string text = seen->outage;
+  for (const std::string& note : seen->notes) text += note + "\n";
+  for (const Finding& f : seen->findings) text += f.signature.id() + f.explanation + f.excerpt + std::to_string(f.lower_bound) + std::to_string(f.count) + "\n";
+  return text;
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static claw::content::Inspector inspector;
-  std::vector<char> padded(size + claw::Batch::kPadding);
-  if (size > 0) std::memcpy(padded.data(), data, size);
-  const claw::Field field{"payload", {padded.data(), size}};
-  const auto one = inspector.inspect({&field, 1}), two = inspector.inspect({&field, 1});
-  CLAW_CHECK(one.has_value() == two.has_value());
-  if (one) CLAW_CHECK(one->kind == two->kind && one->path == two->path && one->offset == two->offset && one->field == 0);
+  if (size < 2) return 0;
+  const std::string_view input(reinterpret_cast<const char*>(data) + 1, size - 1);
+  std::vector<std::string> messages;
+  for (std::size_t from = 0; from <= input.size() && messages.size() < 300;) {
+    const std::size_t end = std::min(input.find("\xff\xfe", from), input.size());
+    messages.push_back(std::string(input.substr(from, end - from)) + std::string(Batch::kPadding, '\0'));
+    from = end + 2;
+  }
+  CLAW_CHECK(observed(messages, data[0], 1'000, 1) == observed(messages, data[0], 3, 2));
   return 0;
 }

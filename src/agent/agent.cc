@@ -267,6 +267,15 @@ class LocalAgent final : public Agent {
       lines.push_back({Level::ok, broker.name, fmt::format("{}, round trip {}", pong->server, human(pong->round_trip)), ""});
       for (const std::string& warning : pong->warnings) lines.push_back({Level::warn, broker.name, warning, ""});
     }
+    std::set<std::string> contracts;
+    for (const Tenant& tenant : config_.tenants) contracts.insert(tenant.contract);
+    for (const auto& [name, profile] : config_.profiles) contracts.insert(profile.contract);
+    contracts.erase("");
+    for (const std::string& file : contracts) {
+      const Result<content::Contract> contract = contract_of(file);
+      lines.push_back({contract ? Level::ok : Level::fail, "contract", escape(file, 120) + (contract ? ": bodies are checked against it" : ": " + escape(contract.error().message(), 200)),
+                       contract ? "" : "a look goes on without it, and says so"});
+    }
     return lines;
   }
 
@@ -416,9 +425,22 @@ class LocalAgent final : public Agent {
     return queues;
   }
 
+  Result<content::Contract> contract_of(const std::string& file) {
+    constexpr std::uint64_t kLargestContract = 4u << 20;
+    CLAW_TRY_ASSIGN(const std::string text, deps_.disk.read_all(file, kLargestContract));
+    return content::Contract::compile(text);
+  }
+
   enum class Then { nothing, removal };  // what follows the look
 
   Result<Observation> observe(const TenantId& tenant, const std::vector<QueueView>& queues, Then then, Progress& progress) {
+    const Tenant* owner = tenant_of(tenant);
+    std::optional<content::Contract> contract;
+    if (owner != nullptr && !owner->contract.empty()) {
+      Result<content::Contract> compiled = contract_of(owner->contract);
+      if (compiled) contract = std::move(*compiled);
+      else progress.note("contract " + escape(owner->contract, 120) + " is not checked: " + escape(compiled.error().message(), 200));
+    }
     detect::Tally tally(deps_.disk, config_.data_dir, kMostKept);
     std::vector<OpenLook> open;
     const ScanProgress hooks{.advance = [&](std::uint64_t done, std::uint64_t total) { progress.advance(done, total); },
@@ -428,14 +450,13 @@ class LocalAgent final : public Agent {
       std::size_t last = first;
       while (last < queues.size() && queues[last].id.broker == queues[first].id.broker) ++last;
       CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(queues[first].id.broker));
-      Status read = scan_queues(*broker, std::span(queues).subspan(first, last - first), static_cast<std::uint32_t>(first), tally, open, deps_.clock, hooks);
+      Status read = scan_queues(*broker, std::span(queues).subspan(first, last - first), static_cast<std::uint32_t>(first), contract, tally, open, deps_.clock, hooks);
       if (!read.ok()) {
         lanes_.drop(queues[first].id.broker);
         return std::move(read).error();
       }
       first = last;
     }
-    const Tenant* owner = tenant_of(tenant);
     CLAW_TRY_ASSIGN(Observation seen, detect::conclude(tally, tenant, queues, {.critical = owner != nullptr && owner->tier == Tier::critical}));
     seen.kept = tally.take_kept(queues);
     for (OpenLook& look : open) {

@@ -22,7 +22,7 @@ struct Page {
   Batch batch;
   std::uint32_t queue = 0;
   std::uint64_t number = 0;
-  std::shared_ptr<const content::FeatureReader> learnt;
+  std::shared_ptr<const detect::Learnt> learnt;
 };
 
 // Pages go from the reader to the examiners and come back empty, so that buffers are reused.
@@ -73,7 +73,7 @@ class Conveyor {
 // One queue's pages on their way: the first ones wait until what is usual has been learnt from them.
 class QueuePages {
  public:
-  QueuePages(std::uint32_t queue, Conveyor& conveyor) : queue_(queue), conveyor_(conveyor) {}
+  QueuePages(std::uint32_t queue, const std::optional<content::Contract>& contract, Conveyor& conveyor) : queue_(queue), conveyor_(conveyor), learner_(contract) {}
 
   void add(Batch batch) {
     if (learnt_ == nullptr) learner_.learn(batch);
@@ -84,7 +84,7 @@ class QueuePages {
 
  private:
   void send() {
-    if (learnt_ == nullptr) learnt_ = std::make_shared<const content::FeatureReader>(learner_.freeze());
+    if (learnt_ == nullptr) learnt_ = std::make_shared<const detect::Learnt>(learner_.freeze());
     for (Batch& batch : held_) conveyor_.put({std::move(batch), queue_, number_++, learnt_});
     held_.clear();
   }
@@ -92,13 +92,13 @@ class QueuePages {
   std::uint32_t queue_;
   Conveyor& conveyor_;
   detect::Learner learner_;
-  std::shared_ptr<const content::FeatureReader> learnt_;
+  std::shared_ptr<const detect::Learnt> learnt_;
   std::vector<Batch> held_;
   std::uint64_t number_ = 0;
 };
 
-Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, Conveyor& conveyor, std::vector<OpenLook>& open, Clock& clock,
-                  const ScanProgress& progress) {
+Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const std::optional<content::Contract>& contract, Conveyor& conveyor,
+                  std::vector<OpenLook>& open, Clock& clock, const ScanProgress& progress) {
   std::uint64_t total = 0, done = 0;
   for (const QueueView& queue : queues) total += queue.entries;
   for (std::size_t q = 0; q < queues.size(); ++q) {
@@ -108,7 +108,7 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
       continue;
     }
     CLAW_TRY_ASSIGN(auto window, broker.look(queues[q], Deadline::in(clock, kPageTimeout)));
-    QueuePages pages(first_index + static_cast<std::uint32_t>(q), conveyor);
+    QueuePages pages(first_index + static_cast<std::uint32_t>(q), contract, conveyor);
     for (;;) {
       if (progress.brake_on()) return make_error(Code::refused, "scan", "the brake is on");
       Batch page = conveyor.blank();
@@ -127,8 +127,8 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
 
 }  // namespace
 
-Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, detect::Tally& tally, std::vector<OpenLook>& open,
-                   Clock& clock, const ScanProgress& progress) {
+Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const std::optional<content::Contract>& contract,
+                   detect::Tally& tally, std::vector<OpenLook>& open, Clock& clock, const ScanProgress& progress) {
   Conveyor conveyor;
   std::mutex tally_mutex;
   Status examined;
@@ -146,7 +146,7 @@ Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint3
   std::vector<std::jthread> examiners;
   // The reader mostly waits for the server: as many examiners as cores, within reason.
   for (unsigned i = 0; i < std::clamp(std::thread::hardware_concurrency(), 1u, kMostExaminers); ++i) examiners.emplace_back(work);
-  Status read = read_pages(broker, queues, first_index, conveyor, open, clock, progress);
+  Status read = read_pages(broker, queues, first_index, contract, conveyor, open, clock, progress);
   conveyor.close();
   examiners.clear();
   return read.ok() ? std::move(examined) : std::move(read);

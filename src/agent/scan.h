@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -26,9 +27,9 @@ struct OpenLook {
   std::unique_ptr<Window> window;
 };
 
-// Looks at `queues` in order, all of `broker`; `first_index` is the index of queues[0] in the tally. Looks that still
+// Looks at `queues` in order, all of `broker` and of one tenant, whose bodies `contract` describes; `first_index` is the index of queues[0] in the tally. Looks that still
 // hold something stay open in `open`.
-Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, detect::Tally& tally, std::vector<OpenLook>& open,
-                   Clock& clock, const ScanProgress& progress);
+Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const std::optional<content::Contract>& contract,
+                   detect::Tally& tally, std::vector<OpenLook>& open, Clock& clock, const ScanProgress& progress);
 
 }  // namespace claw

@@ -3,12 +3,13 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/result.h"
 
 namespace claw::yaml {
+
+struct Entry;
 
 struct Node {
   enum class Kind { scalar, list, map };
@@ -16,7 +17,12 @@ struct Node {
   int line = 0;
   std::string text;                                   // scalar, untyped: the schema decides what it means
   std::vector<Node> items;                            // list
-  std::vector<std::pair<std::string, Node>> entries;  // map, in order
+  std::vector<Entry> entries;                         // map, in order
+};
+
+struct Entry {
+  std::string first;  // key
+  Node second;
 };
 
 struct Source {

@@ -489,6 +489,11 @@ class Session {
     // A relative data directory belongs to the config file, not to where the user happens to stand.
     if (!o_.data_dir.empty()) config.data_dir = o_.data_dir;
     else if (!config.data_dir.starts_with('/')) config.data_dir = (std::filesystem::path(config.file).parent_path() / config.data_dir).lexically_normal().string();
+    const auto beside_config = [&config](std::string& path) {
+      if (!path.empty() && !path.starts_with('/')) path = (std::filesystem::path(config.file).parent_path() / path).lexically_normal().string();
+    };
+    for (Tenant& tenant : config.tenants) beside_config(tenant.contract);
+    for (auto& [name, profile] : config.profiles) beside_config(profile.contract);
     return config;
   }
 

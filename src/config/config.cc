@@ -170,7 +170,7 @@ class Schema {
   BrokerConfig broker(const std::string& name, const Node& node, const std::string& path) {
     BrokerConfig out;
     out.name = name;
-    if (!keys(node, path, {"kind", "url", "management_url", "user", "password", "sentinel_password", "region", "endpoint_url", "look", "tls"})) return out;
+    if (!keys(node, path, {"kind", "url", "management_url", "user", "password", "sentinel_password", "region", "endpoint_url", "cloudwatch", "look", "tls"})) return out;
     const std::string kind = text(node, path, "kind");
     if (kind == "redis") out.kind = BrokerConfig::Kind::redis;
     else if (kind == "rabbitmq") out.kind = BrokerConfig::Kind::rabbitmq;
@@ -184,6 +184,11 @@ class Schema {
     typed(node, path, "look", "hold-all, sample or stream", out.look, [](std::string_view t) {
       return t == "hold-all" || t == "sample" || t == "stream" ? std::optional<std::string>(t) : std::nullopt;
     });
+    typed(node, path, "cloudwatch", "true or the URL of its endpoint", out.cloudwatch, [](std::string_view t) -> std::optional<std::string> {
+      if (t == "true") return "";
+      return t.starts_with("http://") || t.starts_with("https://") ? std::optional(std::string(t)) : std::nullopt;
+    });
+    if (out.kind != BrokerConfig::Kind::sqs && get(node, "cloudwatch") != nullptr) error(node, join(path, "cloudwatch"), "is for sqs only");
     if (out.kind != BrokerConfig::Kind::sqs && get(node, "look") != nullptr) error(node, join(path, "look"), "is for sqs only");
     if (out.kind == BrokerConfig::Kind::sqs ? out.region.empty() : out.url.empty())
       error(node, path, out.kind == BrokerConfig::Kind::sqs ? "expected a region" : "expected a url");

@@ -33,6 +33,7 @@ struct BrokerConfig {
   std::string user;
   std::string region;          // sqs
   std::string endpoint_url;    // sqs
+  std::optional<std::string> cloudwatch;  // sqs: ask it for ages, at this URL; empty text: the region's own
   std::string look = "hold-all";  // sqs: hold-all, sample or stream
   SecretRef password;
   SecretRef sentinel_password;  // redis

@@ -22,7 +22,7 @@ constexpr std::size_t kMostDeviations = 4'096;  // of one message, before equal 
 constexpr std::size_t kLongestValue = 31;
 constexpr std::size_t kMostValues = 64;         // of a path that counts as having few
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-constexpr auto kLoneSurrogate = static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(Format::lone_surrogate));
+constexpr auto kLoneSurrogate = static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(Shape::lone_surrogate));
 
 bool looks_like_json(std::string_view value) {
   if (value.starts_with(kByteOrderMark)) value.remove_prefix(kByteOrderMark.size());

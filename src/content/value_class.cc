@@ -28,7 +28,7 @@ constexpr std::array<std::uint16_t, 256> make_sets() {
 }
 constexpr std::array<std::uint16_t, 256> kSets = make_sets();
 
-constexpr std::size_t kLookedAt = 64;  // bytes that decide the format of a longer text; escapes are looked for everywhere
+constexpr std::size_t kLookedAt = 64;  // bytes that decide the shape of a longer text; escapes are looked for everywhere
 
 std::uint16_t set_of(char c) { return kSets[static_cast<unsigned char>(c)]; }
 bool digits_at(std::string_view s, std::size_t from, std::size_t count) {
@@ -45,11 +45,11 @@ bool is_uuid(std::string_view s) {
 }
 
 // "2026-03-14" in front, and what follows it.
-Format date_format(std::string_view s) {
-  if (s.size() == 10) return Format::date;
-  if (s.size() < 16 || !digits_at(s, 11, 2) || s[13] != ':' || !digits_at(s, 14, 2)) return Format::odd_date;
+Shape date_shape(std::string_view s) {
+  if (s.size() == 10) return Shape::date;
+  if (s.size() < 16 || !digits_at(s, 11, 2) || s[13] != ':' || !digits_at(s, 14, 2)) return Shape::odd_date;
   const bool zone = s.back() == 'Z' || (s.size() > 6 && (s[s.size() - 6] == '+' || s[s.size() - 6] == '-'));
-  return s[10] == 'T' && zone ? Format::instant : Format::odd_date;
+  return s[10] == 'T' && zone ? Shape::instant : Shape::odd_date;
 }
 
 bool same_word(std::string_view s, std::string_view lower) {
@@ -59,60 +59,60 @@ bool same_word(std::string_view s, std::string_view lower) {
   return true;
 }
 
-Format letters_only(std::string_view s, std::uint16_t sets) {
+Shape letters_only(std::string_view s, std::uint16_t sets) {
   if (s.size() <= 9) {
     for (const std::string_view nothing : {"null", "none", "nan", "undefined", "nil", "infinity"})
-      if (same_word(s, nothing)) return Format::placeholder;
-    if (same_word(s, "true") || same_word(s, "false")) return Format::boolean;
+      if (same_word(s, nothing)) return Shape::placeholder;
+    if (same_word(s, "true") || same_word(s, "false")) return Shape::boolean;
   }
-  if ((sets & kUpperLetters) == 0) return Format::lower;
-  if ((sets & kLowerLetters) == 0) return Format::upper;
-  return Format::word;
+  if ((sets & kUpperLetters) == 0) return Shape::lower;
+  if ((sets & kLowerLetters) == 0) return Shape::upper;
+  return Shape::word;
 }
 
-Format escaped_format(std::string_view s) {
-  if (s.starts_with("{\\\"") || s.starts_with("[{\\\"")) return Format::looks_json;
+Shape escaped_shape(std::string_view s) {
+  if (s.starts_with("{\\\"") || s.starts_with("[{\\\"")) return Shape::looks_json;
   for (std::size_t at = s.find('\\'); at != std::string_view::npos && at + 1 < s.size(); at = s.find('\\', at + 2))
-    if (s.substr(at + 1).starts_with("u00") && at + 4 < s.size() && (s[at + 4] == '0' || s[at + 4] == '1')) return Format::control;
-  return Format::escaped;
+    if (s.substr(at + 1).starts_with("u00") && at + 4 < s.size() && (s[at + 4] == '0' || s[at + 4] == '1')) return Shape::control;
+  return Shape::escaped;
 }
 
 // Digits with signs, no letters.
-Format numeric_format(std::string_view s, std::uint16_t sets) {
+Shape numeric_shape(std::string_view s, std::uint16_t sets) {
   std::size_t dots = 0;
   for (const char c : s) dots += c == '.';
-  if ((sets & ~(kDigit | kDot)) == 0 && dots == 3) return Format::ipv4;
-  if (dots > 1) return Format::other;
-  if (s.front() == '-' && (sets & ~(kDigit | kDot | kDash)) == 0) return s.find('-', 1) == std::string_view::npos && s.size() > 1 ? Format::negative : Format::other;
-  if ((sets & ~(kDigit | kDot)) == 0) return s.front() != '.' && s.back() != '.' ? Format::decimal : Format::other;
-  if ((sets & ~(kDigit | kDash)) == 0) return Format::kebab;
-  return Format::other;
+  if ((sets & ~(kDigit | kDot)) == 0 && dots == 3) return Shape::ipv4;
+  if (dots > 1) return Shape::other;
+  if (s.front() == '-' && (sets & ~(kDigit | kDot | kDash)) == 0) return s.find('-', 1) == std::string_view::npos && s.size() > 1 ? Shape::negative : Shape::other;
+  if ((sets & ~(kDigit | kDot)) == 0) return s.front() != '.' && s.back() != '.' ? Shape::decimal : Shape::other;
+  if ((sets & ~(kDigit | kDash)) == 0) return Shape::kebab;
+  return Shape::other;
 }
 
-Format text_format(std::string_view s, std::uint16_t sets) {
-  if (sets == kDigit) return Format::digits;
+Shape text_shape(std::string_view s, std::uint16_t sets) {
+  if (sets == kDigit) return Shape::digits;
   if ((sets & ~kLetters) == 0) return letters_only(s, sets);
-  if ((sets & kHigh) != 0) return Format::non_ascii;
-  if ((sets & kBackslash) != 0) return escaped_format(s);
-  if (s.front() == ' ' || s.back() == ' ') return Format::padded;
-  if (s.front() == '{' || s.front() == '[') return Format::looks_json;
-  if (s.size() >= 10 && s[4] == '-' && s[7] == '-' && digits_at(s, 0, 4) && digits_at(s, 5, 2) && digits_at(s, 8, 2)) return date_format(s);
+  if ((sets & kHigh) != 0) return Shape::non_ascii;
+  if ((sets & kBackslash) != 0) return escaped_shape(s);
+  if (s.front() == ' ' || s.back() == ' ') return Shape::padded;
+  if (s.front() == '{' || s.front() == '[') return Shape::looks_json;
+  if (s.size() >= 10 && s[4] == '-' && s[7] == '-' && digits_at(s, 0, 4) && digits_at(s, 5, 2) && digits_at(s, 8, 2)) return date_shape(s);
   if ((sets & ~(kDigit | kLetters)) == 0) {
     const bool hexadecimal = (sets & (kLower | kUpper)) == 0 && (sets & (kHexLower | kHexUpper)) != (kHexLower | kHexUpper);
-    return hexadecimal && s.size() >= 8 ? Format::hex : Format::alphanumeric;
+    return hexadecimal && s.size() >= 8 ? Shape::hex : Shape::alphanumeric;
   }
-  if ((sets & ~(kDigit | kHexLower | kHexUpper | kDash)) == 0 && is_uuid(s)) return Format::uuid;
-  if ((sets & kSpace) != 0) return Format::text;
-  if ((sets & kLetters) == 0) return numeric_format(s, sets);
-  if ((sets & kAt) != 0) return s.find('@', s.find('@') + 1) == std::string_view::npos && s.front() != '@' && s.back() != '@' ? Format::email : Format::other;
-  if ((sets & kOtherSign) == 0 && same_word(s, "n/a")) return Format::placeholder;
-  if (s.starts_with("http://") || s.starts_with("https://")) return Format::url;
+  if ((sets & ~(kDigit | kHexLower | kHexUpper | kDash)) == 0 && is_uuid(s)) return Shape::uuid;
+  if ((sets & kSpace) != 0) return Shape::text;
+  if ((sets & kLetters) == 0) return numeric_shape(s, sets);
+  if ((sets & kAt) != 0) return s.find('@', s.find('@') + 1) == std::string_view::npos && s.front() != '@' && s.back() != '@' ? Shape::email : Shape::other;
+  if ((sets & kOtherSign) == 0 && same_word(s, "n/a")) return Shape::placeholder;
+  if (s.starts_with("http://") || s.starts_with("https://")) return Shape::url;
   const std::uint16_t signs = sets & static_cast<std::uint16_t>(~(kDigit | kLetters));
-  if (signs == kUnderscore) return Format::identifier;
-  if (signs == kDot) return Format::dotted;
-  if (signs == kDash) return Format::kebab;
-  if ((signs & ~(kSlash | kBase64Sign)) == 0 && s.size() >= 16) return Format::base64;
-  return (signs & kSlash) != 0 ? Format::path : Format::other;
+  if (signs == kUnderscore) return Shape::identifier;
+  if (signs == kDot) return Shape::dotted;
+  if (signs == kDash) return Shape::kebab;
+  if ((signs & ~(kSlash | kBase64Sign)) == 0 && s.size() >= 16) return Shape::base64;
+  return (signs & kSlash) != 0 ? Shape::path : Shape::other;
 }
 
 Code band(std::size_t length) { return length <= 32 ? 0 : length <= 128 ? 1 : length <= 1024 ? 2 : 3; }
@@ -140,8 +140,8 @@ TextClass classify_text(std::string_view raw) {
   unsigned sets = 0;
   for (const char c : raw.substr(0, kLookedAt)) sets |= set_of(c);
   if (raw.size() > kLookedAt && raw.find('\\', kLookedAt) != std::string_view::npos) sets |= kBackslash;
-  const Format format = text_format(raw, static_cast<std::uint16_t>(sets));
-  return {static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(format) + band(raw.size())), (sets & kBackslash) != 0};
+  const Shape shape = text_shape(raw, static_cast<std::uint16_t>(sets));
+  return {static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(shape) + band(raw.size())), (sets & kBackslash) != 0};
 }
 
 Number classify_number(std::string_view text) {
@@ -184,7 +184,7 @@ std::string words_of(Code c) {
         "text with dashes", "a path", "base64 text", "free text", "text beyond ASCII", "text with escapes", "text with control characters", "text with blanks around it",
         "a placeholder such as \"null\"", "\"true\" or \"false\" in quotes", "text that begins like JSON", "a lone surrogate", "text of another form"};
     static constexpr const char* kBands[] = {"", ", longer than 32", ", longer than 128", ", longer than 1,024"};
-    return std::string(kFormats[static_cast<std::size_t>(format_of(c))]) + (format_of(c) == Format::empty ? "" : kBands[(c - code::kFirstText) % 4]);
+    return std::string(kFormats[static_cast<std::size_t>(shape_of(c))]) + (shape_of(c) == Shape::empty ? "" : kBands[(c - code::kFirstText) % 4]);
   }
   switch (c) {
     case code::kAbsent: return "missing";

@@ -1,4 +1,4 @@
-// What kind of thing a JSON value is, in one byte: type, magnitude of a number, format and length of a text. Mining
+// What kind of thing a JSON value is, in one byte: type, magnitude of a number, shape and length of a text. Mining
 // compares these bytes, never the values themselves.
 #pragma once
 
@@ -19,10 +19,10 @@ inline constexpr Code kEmbeddedJson = 8, kTooDeep = 9, kDuplicate = 10;  // kDup
 inline constexpr Code kZero = 16, kSmall = 17, kThousands = 18, kInt32 = 19, kInt53 = 20, kInt64 = 21, kUint64 = 22, kBigger = 23;
 inline constexpr Code kNegative = 24, kNegativeInt64 = 25, kNegativeBigger = 26;
 inline constexpr Code kFraction = 27, kNegativeFraction = 28, kExponent = 29, kPrecise = 30, kOverflow = 31;
-inline constexpr Code kFirstText = 64;  // + 4 * format + band of length
+inline constexpr Code kFirstText = 64;  // + 4 * shape + band of length
 }  // namespace code
 
-enum class Format : std::uint8_t {
+enum class Shape : std::uint8_t {
   empty, digits, decimal, negative, hex, uuid, instant, date, odd_date, email, url, ipv4, identifier, upper, lower, word, alphanumeric,
   dotted, kebab, path, base64, text, non_ascii, escaped, control, padded, placeholder, boolean, looks_json, lone_surrogate, other,
 };
@@ -35,7 +35,7 @@ struct TextClass {
 TextClass classify_text(std::string_view raw);
 
 inline bool is_text(Code code) { return code >= code::kFirstText; }
-inline Format format_of(Code code) { return static_cast<Format>((code - code::kFirstText) / 4); }
+inline Shape shape_of(Code code) { return static_cast<Shape>((code - code::kFirstText) / 4); }
 
 // The number at the front of `text`: its class and length. Length 0: it is none by RFC 8259. The caller checks what follows.
 struct Number {

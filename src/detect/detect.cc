@@ -28,7 +28,10 @@ std::vector<Mined> suspicions(const Population& population, const Mining& mining
   std::vector<Mined> found;
   for (AtomId a = 0; a < population.atoms.size(); ++a) {
     const Counts& c = mining.left[a];
-    if (population.atoms[a].kind != Atom::Kind::defect || c.messages == 0) continue;
+    const bool defect = population.atoms[a].kind == Atom::Kind::defect;
+    // A contract that many violate, or that those who pass violate, is out of date: a note, and nobody is suspected.
+    const bool violation = population.atoms[a].kind == Atom::Kind::contract && c.passes == 0 && c.messages * 2 <= mining.total.messages;
+    if ((!defect && !violation) || c.messages == 0) continue;
     Mined one{.atom = a, .level = kFailedLevel, .counts = c};
     for (std::uint32_t sub = 0; sub < population.subs[a].size(); ++sub) one.subs.push_back(sub);
     const double failed = static_cast<double>(c.failing()) + 0.5, passed = static_cast<double>(c.passes) + 0.5;
@@ -106,14 +109,26 @@ void Learner::learn(const Batch& page) {
     ++looked_;
     for (const Field& field : page.fields(entry)) bytes_ += field.value.size();
     const Evidence& e = entry.evidence;
+    if (!decided_) opener_.learn(page.fields(entry));
+    if (looked_ == kTried) decide();
     if (e.failed || e.dead_lettered || e.attempts >= 2) continue;
-    reader_.learn(page.fields(entry), e.passed > 0);
+    if (!decided_ || !opens_) plain_.learn(page.fields(entry), e.passed > 0);
+    if (decided_ && !opens_) continue;
+    const Opened& opened = opener_.open(page.fields(entry));
+    if (!opened.defect && !opened.facts.failed()) inside_.learn(opened.fields, e.passed > 0);
   }
 }
 
-const content::FeatureReader& Learner::freeze() {
-  reader_.freeze();
-  return reader_;
+void Learner::decide() {
+  decided_ = true;
+  opens_ = opener_.needed();
+}
+
+const Learnt& Learner::freeze() {
+  if (!decided_) decide();
+  content::FeatureReader& reader = opens_ ? inside_ : plain_;
+  reader.freeze();
+  return learnt_.emplace(Learnt{.reader = reader, .opener = opens_ ? std::optional(opener_) : std::nullopt, .contract = contract_});
 }
 
 KeptContent Tally::take_kept(const std::vector<QueueView>& queues) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,18 +22,30 @@ inline constexpr std::size_t kMostMembers = 2'000'000;  // explicit ids kept; be
 // Learns what is usual in one queue from its first pages, given in order. One thread.
 class Learner {
  public:
+  Learner() = default;
+  explicit Learner(std::optional<content::Contract> contract) : contract_(std::move(contract)) {}
+
   // False when it has learnt enough, or seen enough without learning.
-  bool wants_more() const { return !reader_.learnt_enough() && looked_ < kMostLookedAt && bytes_ < kMostBytes; }
+  bool wants_more() const { return !(opens_ ? inside_ : plain_).learnt_enough() && looked_ < kMostLookedAt && bytes_ < kMostBytes; }
   void learn(const Batch& page);
   // Call once; then copies of it go to the examiners.
-  const content::FeatureReader& freeze();
+  const Learnt& freeze();
 
  private:
   static constexpr std::size_t kMostLookedAt = 16'384;  // messages
   static constexpr std::uint64_t kMostBytes = 32u << 20;
-  content::FeatureReader reader_;
+  static constexpr std::size_t kTried = 256;  // messages after which it is known whether the queue's must be opened
+
+  void decide();
+
+  // Until that is known, what is usual is learnt both ways.
+  content::FeatureReader plain_, inside_;
+  Opener opener_;
+  bool decided_ = false, opens_ = false;
   std::size_t looked_ = 0;
   std::uint64_t bytes_ = 0;
+  std::optional<content::Contract> contract_;
+  std::optional<Learnt> learnt_;
 };
 
 class Tally {

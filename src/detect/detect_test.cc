@@ -38,9 +38,9 @@ struct Corpus {
     return *observe(tally, size, threads);
   }
   Result<Observation> observe(Tally& tally, std::size_t size, std::size_t threads) const {
-    Learner learner;
+    Learner learner(contract);
     for (std::size_t i = 0; i < bodies.size() && learner.wants_more(); i += size) learner.learn(page_of(i, i + size));
-    const content::FeatureReader& learnt = learner.freeze();
+    const Learnt& learnt = learner.freeze();
     std::vector<Examiner> examiners;
     for (std::size_t i = 0; i < threads; ++i) examiners.emplace_back(learnt, 0, tally.store());
     for (std::size_t i = 0, number = 0; i < bodies.size(); i += size, ++number) CLAW_TRY(examiners[number % threads].examine(page_of(i, i + size), number));
@@ -50,6 +50,7 @@ struct Corpus {
     return conclude(tally, "t", {queue}, {});
   }
   std::string name = "payload";
+  std::optional<content::Contract> contract;
   std::vector<Evidence> evidence_;
 };
 
@@ -221,6 +222,91 @@ TEST(Detect, does_not_depend_on_pages_or_threads) {
   EXPECT_EQ(one.findings[0].explanation, many.findings[0].explanation);
   EXPECT_EQ(one.findings[0].excerpt, many.findings[0].excerpt);
   EXPECT_EQ(one.members[0].size(), many.members[0].size());
+}
+
+// {"amount": n, "id": "ab"}, or the amount as text.
+std::string messagepack(bool poison, int n) {
+  return std::string("\x82\xa6" "amount") + (poison ? std::string("\xa2") + "x" + static_cast<char>('a' + n % 26) : std::string(1, static_cast<char>(n % 100))) + "\xa2id\xa2" "ab";
+}
+
+std::string base64(const std::string& text) {
+  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); i += 3) {
+    std::uint32_t bits = 0;
+    for (std::size_t k = 0; k < 3; ++k) bits = bits << 8 | (i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0u);
+    for (std::size_t k = 0; k < 4; ++k) out += i + k <= text.size() ? kDigits[bits >> (18 - 6 * k) & 63] : '=';
+  }
+  return out;
+}
+
+std::string celery(bool poison, int n) {
+  const std::string inside = "[[{\"order\":" + std::to_string(n) + (poison ? ",\"total\":null}" : ",\"total\":7}") + "],{},{}]";
+  return R"({"body": ")" + base64(inside) + R"(", "content-encoding": "utf-8", "content-type": "application/json", "headers": {"task": "charge"}, "properties": {"body_encoding": "base64"}})";
+}
+
+template <class F>
+Corpus wrapped(F&& body) {
+  Corpus c;
+  c.name = "";
+  for (int i = 0; i < 100; ++i) c.add(body(true, i), kFail);
+  for (int i = 0; i < 3'000; ++i) c.add(body(false, i), kPass);
+  for (int i = 0; i < 1'000; ++i) c.add(body(i % 50 == 0, i), kWaits);
+  return c;
+}
+
+TEST(Detect, what_is_inside_a_wrapping_tells_poison_from_others) {
+  const Observation packed = wrapped(messagepack).observe(64);
+  ASSERT_FALSE(packed.findings.empty());
+  EXPECT_NE(packed.findings[0].signature.text.find("in amount field"), std::string::npos) << packed.findings[0].signature.text;
+  EXPECT_EQ(packed.findings[0].count, 120u);
+  EXPECT_GT(packed.findings[0].lower_bound, 0.95);
+
+  const Observation tasks = wrapped(celery).observe(64);
+  ASSERT_FALSE(tasks.findings.empty());
+  EXPECT_NE(tasks.findings[0].signature.text.find("[].total"), std::string::npos) << tasks.findings[0].signature.text;
+  EXPECT_EQ(tasks.findings[0].count, 120u);
+  EXPECT_GT(tasks.findings[0].lower_bound, 0.95);
+}
+
+TEST(Detect, a_wrapping_that_cannot_be_opened_is_a_defect_of_its_own) {
+  const Observation seen = wrapped([](bool poison, int n) { return messagepack(false, n).substr(0, poison ? 9 : 99); }).observe(64);
+  ASSERT_FALSE(seen.findings.empty());
+  EXPECT_EQ(seen.findings[0].signature.text, "malformed MessagePack in body");
+  EXPECT_EQ(seen.findings[0].count, 120u);
+}
+
+TEST(Detect, page_sizes_do_not_change_what_is_learnt_of_wrapped_messages) {
+  const Corpus c = wrapped(celery);
+  const std::string at_once = text_of(c.observe(5'000));
+  EXPECT_EQ(text_of(c.observe(7, 3)), at_once);
+}
+
+TEST(Detect, a_violated_contract_is_evidence_of_its_own_kind) {
+  Corpus c;
+  c.contract = *content::Contract::compile(R"({"properties": {"amount": {"type": "integer", "maximum": 1000}}})");
+  const auto body = [](int i, bool large) { return R"({"transaction_id":"txn_)" + std::to_string(i) + R"(","amount":)" + std::to_string(i % 900 + (large ? 70'000 : 1)) + "}"; };
+  for (int i = 0; i < 100; ++i) c.add(body(i, true), kFail);
+  for (int i = 0; i < 3'000; ++i) c.add(body(i, false), kPass);
+  for (int i = 0; i < 1'000; ++i) c.add(body(i, i % 50 == 0), kWaits);
+  const Observation seen = c.observe(64, 2);
+  ASSERT_FALSE(seen.findings.empty());
+  EXPECT_EQ(seen.findings[0].signature.text.find("contract violated in amount field ("), 0u) << seen.findings[0].signature.text;
+  EXPECT_EQ(seen.findings[0].count, 120u);
+  EXPECT_GT(seen.findings[0].lower_bound, 0.95);
+  EXPECT_EQ(text_of(c.observe(1'000)), text_of(seen));
+}
+
+TEST(Detect, a_contract_that_is_out_of_date_condemns_nobody_and_is_said_so) {
+  Corpus c = incident(200, 5'000, 1'000);
+  c.contract = *content::Contract::compile(R"({"required": ["version"]})");
+  const Observation seen = c.observe(100);
+  EXPECT_TRUE(seen.outage.empty()) << seen.outage;
+  ASSERT_EQ(seen.findings.size(), 1u) << "what is malformed, and nothing else";
+  EXPECT_EQ(seen.findings[0].signature.text, "malformed JSON in transaction_id field");
+  EXPECT_GT(seen.findings[0].lower_bound, 0.95);
+  ASSERT_EQ(seen.notes.size(), 1u);
+  EXPECT_EQ(seen.notes[0].find("out of date, not poison: contract violated in body"), 0u) << seen.notes[0];
 }
 
 }  // namespace

@@ -10,11 +10,10 @@ namespace {
 constexpr std::size_t kExcerptSpan = 40;
 constexpr std::uint64_t kForgottenAfterMs = 600'000;  // delivered once and idle for longer: it is not being worked on
 
-Seen judge(const Batch::Entry& entry) {
-  const Evidence& e = entry.evidence;
-  Seen seen{.key = entry.key, .attempts = static_cast<std::uint16_t>(std::min<std::uint32_t>(e.attempts, UINT16_MAX)),
+Seen judge(MessageKey key, const Evidence& e) {
+  Seen seen{.key = key, .attempts = static_cast<std::uint16_t>(std::min<std::uint32_t>(e.attempts, UINT16_MAX)),
             .passes = static_cast<std::uint8_t>(std::min<std::uint16_t>(e.passed, UINT8_MAX))};
-  seen.evidence_only = (entry.key.high & kEvidenceOnly) != 0;
+  seen.evidence_only = (key.high & kEvidenceOnly) != 0;
   if (e.failed || e.dead_lettered) {
     seen.level = kTopLevel;
   } else if (e.attempts == 1 && e.pending > 0 && e.idle_ms < kForgottenAfterMs) {
@@ -33,6 +32,13 @@ std::vector<OwnedField> owned(std::span<const Field> fields) {
   return copy;
 }
 
+// What a framework notes about earlier deliveries counts like what a broker counts; that a consumer refused it, as a failure.
+Evidence with_facts(Evidence evidence, const content::DeliveryFacts& facts) {
+  if (facts.retries || !facts.error_class.empty()) evidence.attempts = std::max(evidence.attempts, facts.retries.value_or(0) + 1);
+  evidence.failed = evidence.failed || facts.reason == "rejected" || facts.reason == "delivery_limit";
+  return evidence;
+}
+
 bool nameless(std::span<const Field> fields) { return fields.size() == 1 && fields.front().name.empty(); }
 
 // Of a message that is one nameless body (a list's): it has no id that would tell its place.
@@ -43,17 +49,37 @@ Neighbours neighbours_of(const Batch& page, std::size_t index) {
   return {.before = index == 0 ? 0 : at(index - 1), .after = index + 1 == entries.size() ? 0 : at(index + 1)};
 }
 
-std::uint64_t hash_of(const content::Features& features, std::uint32_t defect) {
-  std::uint64_t h = defect;
+std::uint64_t hash_of(const content::Features& features, std::uint32_t defect, std::uint32_t violation) {
+  std::uint64_t h = std::uint64_t{defect} << 32 | violation;
   if (!features.defect)
     for (const content::Deviation& d : features.deviations) h = (h ^ (std::uint64_t{d.slot} << 8 | d.code)) * 0xd6e8feb86659fd93ull, h ^= h >> 32;
   return h;
 }
 
+// "/items/3/amount" → "items[].amount"
+std::string path_of(std::string_view pointer) {
+  std::string path;
+  while (!pointer.empty()) {
+    const std::size_t end = std::min(pointer.find('/', 1), pointer.size());
+    const std::string_view step = pointer.substr(1, end - 1);
+    pointer.remove_prefix(end);
+    if (!step.empty() && step.find_first_not_of("0123456789") == std::string_view::npos) {
+      path += "[]";
+      continue;
+    }
+    if (!path.empty()) path += '.';
+    for (std::size_t i = 0; i < step.size(); ++i) {
+      const bool escaped = step[i] == '~' && i + 1 < step.size();
+      path += escaped ? (step[++i] == '1' ? '/' : '~') : step[i];
+    }
+  }
+  return path;
+}
+
 }  // namespace
 
-Examiner::Examiner(const content::FeatureReader& frozen, std::uint32_t queue, ChunkStore& store)
-    : reader_(frozen), queue_(queue), rows_(1), by_hash_(256), store_(&store) {}
+Examiner::Examiner(const Learnt& learnt, std::uint32_t queue, ChunkStore& store)
+    : reader_(learnt.reader), opener_(learnt.opener), contract_(learnt.contract), queue_(queue), rows_(1), by_hash_(256), store_(&store) {}
 
 std::string redacted(std::string_view value, std::uint64_t offset) {
   const std::size_t place = std::min<std::size_t>(offset, value.size());
@@ -93,9 +119,12 @@ Status Examiner::examine(const Batch& page, std::uint64_t number) {
   for (std::size_t i = 0; i < size; ++i) {
     const Batch::Entry& entry = page.entries()[i];
     const std::span<const Field> fields = page.fields(entry);
-    const content::Features& features = reader_.read(fields);
-    Seen& seen = *new (seen_at + i) Seen(judge(entry));
-    seen.row = row_of(features, number, fields);
+    const Opened* opened = opener_ ? &opener_->open(fields) : nullptr;
+    const std::span<const Field> inside = opened ? std::span<const Field>(opened->fields) : fields;
+    const bool closed = opened && opened->defect;
+    const content::Features& features = closed ? (unreadable_ = {.deviations = {}, .values = {}, .defect = opened->defect}) : reader_.read(inside);
+    Seen& seen = *new (seen_at + i) Seen(judge(entry.key, opened ? with_facts(entry.evidence, opened->facts) : entry.evidence));
+    seen.row = row_of(features, features.defect ? kNone : violation_of(inside), number, inside);
     seen.by_digest = !fields.empty() && fields.front().name.empty();  // a body: of a list, or of a broker without ids
     values_at = std::copy_n(features.values.begin(), columns, values_at);
     if (seen.evidence_only) continue;
@@ -133,21 +162,21 @@ bool Examiner::is_odd(std::uint32_t row, const content::Values& values) const {
   return false;
 }
 
-std::uint32_t Examiner::row_of(const content::Features& features, std::uint64_t number, std::span<const Field> fields) {
-  if (!features.defect && features.deviations.empty()) return 0;
-  const std::uint32_t defect = features.defect ? defect_of(*features.defect, number, fields) : UINT32_MAX;
-  const std::uint64_t hash = hash_of(features, defect);
+std::uint32_t Examiner::row_of(const content::Features& features, std::uint32_t violation, std::uint64_t number, std::span<const Field> fields) {
+  if (!features.defect && features.deviations.empty() && violation == kNone) return 0;
+  const std::uint32_t defect = features.defect ? defect_of(*features.defect, number, fields) : kNone;
+  const std::uint64_t hash = hash_of(features, defect, violation);
   std::size_t at = hash & (by_hash_.size() - 1);
   for (; by_hash_[at].second != 0; at = (at + 1) & (by_hash_.size() - 1)) {
     if (by_hash_[at].first != hash) continue;
     const Row& row = rows_[by_hash_[at].second];
-    if (row.defect == defect && (features.defect || row.deviations == features.deviations)) return by_hash_[at].second;
+    if (row.defect == defect && row.violation == violation && (features.defect || row.deviations == features.deviations)) return by_hash_[at].second;
   }
   if (rows_.size() >= kMostRows || deviations_ + features.deviations.size() > kMostDeviations) {
     overflowed_ = true;
     return 0;
   }
-  Row row{.defect = defect, .odd = features.defect.has_value()};
+  Row row{.deviations = {}, .defect = defect, .violation = violation, .odd = features.defect || violation != kNone};
   if (!features.defect) row.deviations = features.deviations;
   deviations_ += row.deviations.size();
   for (const content::Deviation& d : row.deviations) row.odd = row.odd || reader_.is_rare(d.slot, d.code);
@@ -155,6 +184,16 @@ std::uint32_t Examiner::row_of(const content::Features& features, std::uint64_t 
   by_hash_[at] = {hash, static_cast<std::uint32_t>(rows_.size() - 1)};
   if (rows_.size() * 2 > by_hash_.size()) grow_table();
   return static_cast<std::uint32_t>(rows_.size() - 1);
+}
+
+std::uint32_t Examiner::violation_of(std::span<const Field> fields) {
+  if (!contract_ || content::read_json(content::body_of(fields), document_)) return kNone;  // a contract says nothing of what is no JSON
+  if (contract_->check(document_.root()) != content::Contract::Answer::violates) return kNone;
+  const std::vector<content::Violation> found = contract_->explain(document_.root(), 1);
+  if (found.empty()) return kNone;
+  ViolationName name{path_of(found.front().instance), found.front().what};
+  if (violations_.size() >= kMostDefects && !violations_.contains(name)) name = {"", "more violations than are told apart"};
+  return violations_.try_emplace(std::move(name), static_cast<std::uint32_t>(violations_.size())).first->second;
 }
 
 void Examiner::grow_table() {

@@ -5,13 +5,16 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
 #include <vector>
 
+#include "content/contract.h"
 #include "content/features.h"
 #include "detect/chunk_store.h"
+#include "detect/opener.h"
 #include "model/finding.h"
 #include "model/message.h"
 
@@ -80,10 +83,18 @@ struct DefectName {
   auto operator<=>(const DefectName&) const = default;
 };
 
+struct ViolationName {
+  std::string path, what;
+  auto operator<=>(const ViolationName&) const = default;
+};
+
+inline constexpr std::uint32_t kNone = UINT32_MAX;
+
 // What one row is made of. A row of a defect has nothing else.
 struct Row {
   std::vector<content::Deviation> deviations;
-  std::uint32_t defect = UINT32_MAX;
+  std::uint32_t defect = kNone;
+  std::uint32_t violation = kNone;  // of the tenant's contract, the first in document order
   bool odd = false;
 };
 
@@ -92,10 +103,17 @@ struct DefectSeen {
   std::uint64_t number = UINT64_MAX; // the page it is from
 };
 
-// One a thread and queue; copies of one frozen reader.
+// What is usual in one queue, and how its messages are to be read. Made by a Learner.
+struct Learnt {
+  content::FeatureReader reader;                // frozen
+  std::optional<Opener> opener = {};            // where messages are wrapped
+  std::optional<content::Contract> contract = {};
+};
+
+// One a thread and queue, with its own copy of what was learnt.
 class Examiner {
  public:
-  Examiner(const content::FeatureReader& frozen, std::uint32_t queue, ChunkStore& store);
+  Examiner(const Learnt& learnt, std::uint32_t queue, ChunkStore& store);
 
   // `number`: which page of the queue this is, from 0. Pages may come in any order and to any examiner. Fails when there is
   // no room for what is kept of it.
@@ -109,17 +127,24 @@ class Examiner {
   friend class Tally;
 
   Status keep(std::uint64_t number, std::size_t size);
-  std::uint32_t row_of(const content::Features& features, std::uint64_t number, std::span<const Field> fields);
+  // `fields`: as they were read.
+  std::uint32_t row_of(const content::Features& features, std::uint32_t violation, std::uint64_t number, std::span<const Field> fields);
   std::uint32_t defect_of(const content::Defect& defect, std::uint64_t number, std::span<const Field> fields);
+  std::uint32_t violation_of(std::span<const Field> fields);
   void grow_table();
   bool is_odd(std::uint32_t row, const content::Values& values) const;
 
   content::FeatureReader reader_;
+  std::optional<Opener> opener_;
+  std::optional<content::Contract> contract_;
+  content::Features unreadable_;  // of a message that could not be opened
+  content::Document document_;  // the body that the contract is checked against
   std::uint32_t queue_;
   std::vector<Row> rows_;                                    // 0: nothing unusual
   std::vector<std::pair<std::uint64_t, std::uint32_t>> by_hash_;  // open addressing: hash, row (0: free)
   std::map<DefectName, std::uint32_t> defects_;
   std::vector<DefectSeen> defects_seen_;
+  std::map<ViolationName, std::uint32_t> violations_;
   ChunkStore* store_;
   ChunkStore::Slab slab_;
   std::vector<std::uint64_t> page_;  // the block of the page under way

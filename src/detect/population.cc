@@ -38,12 +38,21 @@ struct Population::Builder {
   // Paths that only chance gave a slot tell nothing.
   static bool counts(const Examiner& e, content::Slot slot, bool crowded) { return !crowded || slot < e.reader_.learnt_slots(); }
 
-  Named atoms_of(const Examiner& e, const Row& row, const std::vector<const DefectName*>& defects, bool crowded) const {
+  struct Names {  // of one examiner, by number
+    std::vector<const DefectName*> defects;
+    std::vector<const ViolationName*> violations;
+  };
+
+  Named atoms_of(const Examiner& e, const Row& row, const Names& of, bool crowded) const {
     Named named{{Atom{.kind = Atom::Kind::queue, .number = e.queue_}, ""}};
-    if (row.defect != UINT32_MAX) {
-      const DefectName& d = *defects[row.defect];
+    if (row.defect != kNone) {
+      const DefectName& d = *of.defects[row.defect];
       named.push_back({{.kind = Atom::Kind::defect, .path = d.path, .detail = d.kind}, d.what});
       named.push_back({{.kind = Atom::Kind::any_defect, .detail = d.kind}, d.path + ": " + d.what});
+    }
+    if (row.violation != kNone) {
+      const ViolationName& v = *of.violations[row.violation];
+      named.push_back({{.kind = Atom::Kind::contract, .path = v.path, .detail = v.what}, ""});
     }
     for (const content::Deviation& d : row.deviations) {
       if (!counts(e, d.slot, crowded)) continue;
@@ -128,9 +137,10 @@ Population::Population(std::vector<Examiner>& examiners, std::size_t queue_count
   renumbered_.reserve(examiners.size());
   std::map<Builder::Named, std::uint32_t> merged;  // equal rows of several examiners are one
   for (Examiner& e : examiners) {
-    std::vector<const DefectName*> defects(e.defects_.size());
+    Builder::Names of{std::vector<const DefectName*>(e.defects_.size()), std::vector<const ViolationName*>(e.violations_.size())};
+    for (const auto& [name, id] : e.violations_) of.violations[id] = &name;
     for (const auto& [name, id] : e.defects_) {
-      defects[id] = &name;
+      of.defects[id] = &name;
       const std::tuple place(e.queue_, e.defects_seen_[id].number);
       const auto [at, fresh] = first_seen.try_emplace(name, place);
       if (!fresh && at->second <= place) continue;
@@ -139,7 +149,7 @@ Population::Population(std::vector<Examiner>& examiners, std::size_t queue_count
     }
     std::vector<std::uint32_t>& renumbered = renumbered_.emplace_back();
     for (const Row& row : e.rows_) {
-      const auto [at, fresh] = merged.try_emplace(build.atoms_of(e, row, defects, crowded[e.queue_]), static_cast<std::uint32_t>(of_row.size()));
+      const auto [at, fresh] = merged.try_emplace(build.atoms_of(e, row, of, crowded[e.queue_]), static_cast<std::uint32_t>(of_row.size()));
       if (fresh) of_row.push_back(at->first);
       renumbered.push_back(at->second);
     }

@@ -16,6 +16,7 @@ namespace claw::detect {
 struct Atom {
   enum class Kind : std::uint8_t {
     defect,      // path, detail = name of the defect's kind: any defect of that kind there
+    contract,    // path, detail = what the tenant's contract wants there, and the class of what is there; before what says it less well
     odd,         // path: a value of another class than usual, whichever
     novel,       // path: a value that was not known
     absent,      // path

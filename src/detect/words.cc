@@ -22,6 +22,11 @@ std::string defect_words(const std::string& kind, const std::string& path) {
   if (kind == "malformed_json") return "malformed JSON in " + place(path);
   if (kind == "invalid_utf8") return "invalid UTF-8 in " + place(path);
   if (kind == "too_deep") return "JSON nested deeper than 64 in " + place(path);
+  if (kind == "malformed_messagepack") return "malformed MessagePack in " + place(path);
+  if (kind == "malformed_protobuf") return "malformed Protobuf in " + place(path);
+  if (kind == "malformed_avro") return "malformed Avro in " + place(path);
+  if (kind == "unreadable_compression") return "compressed " + place(path) + " that cannot be read";
+  if (kind == "broken_envelope") return "broken envelope around " + place(path);
   if (kind == "json_nan") return "NaN or Infinity in " + place(path);
   return "byte order mark before JSON in " + place(path);
 }
@@ -37,6 +42,10 @@ Named named(const Atom& atom, const std::vector<std::string>& queues) {
     case Kind::any_defect: return {atom.detail + ":anywhere", defect_words(atom.detail, "") + ", at several places", "with " + defect_words(atom.detail, "")};
     case Kind::odd: return {"unusual_value", "unusual value in " + place(atom.path), "where " + place(atom.path) + " is unusual"};
     case Kind::novel: return {"unknown_value", "unknown value in " + place(atom.path), "where the value of " + place(atom.path) + " is unknown"};
+    case Kind::contract: {
+      const std::string what = "contract violated in " + place(atom.path) + " (" + escape(atom.detail, 120) + ")";
+      return {"contract:" + atom.detail, what, "with " + what};
+    }
     case Kind::absent: return {"missing", place(atom.path) + " is missing", "where " + place(atom.path) + " is missing"};
     case Kind::code: {
       const std::string value = content::words_of(static_cast<content::Code>(atom.number));
@@ -130,6 +139,11 @@ std::vector<std::string> notes_of(Population& population, const Mining& mining) 
       }
     }
   std::vector<std::string> notes;
+  for (AtomId a = 0; a < awaited.size() && notes.size() < kMostNotes; ++a) {
+    const Counts& c = mining.left[a];
+    if (population.atoms[a].kind != Atom::Kind::contract || c.stuck[1] > 0 || (c.passes == 0 && c.messages * 2 <= mining.total.messages)) continue;
+    notes.push_back(fmt::format("out of date, not poison: {}: {} passed, {} wait, none failed", named(population.atoms[a], {}).text, grouped(c.passes), grouped(c.waiting)));
+  }
   for (AtomId a = 0; a < awaited.size() && notes.size() < kMostNotes; ++a) {
     if (!awaited[a]) continue;
     notes.push_back(fmt::format("change, not poison: {}: {} passed, {} wait, none failed", named(population.atoms[a], {}).text, grouped(mining.left[a].passes),

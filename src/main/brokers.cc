@@ -38,7 +38,7 @@ Result<std::unique_ptr<Broker>> open_rabbitmq(const BrokerConfig& broker, Disk& 
 
 Result<std::unique_ptr<Broker>> open_sqs(const BrokerConfig& broker, Disk& disk, Clock& clock, Deadline deadline) {
   return sqs::open_sqs({.name = broker.name, .region = broker.region, .endpoint_url = broker.endpoint_url, .tls_ca = broker.tls_ca, .state_dir = broker.state_dir,
-                        .look = look_mode(broker.look), .environment = environment},
+                        .cloudwatch = broker.cloudwatch, .look = look_mode(broker.look), .environment = environment},
                        disk, clock, system_random(), deadline);
 }
 

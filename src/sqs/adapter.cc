@@ -36,6 +36,8 @@ class Sqs final : public Broker {
     const bool near = endpoint.host.starts_with("127.0.0.1") || endpoint.host.starts_with("localhost") || endpoint.host.starts_with("[::1]");
     if (endpoint.url.starts_with("http://") && !near) pong.warnings.push_back("plain http: messages go over the network unencrypted; expected https");
     if (client.skew() != Millis(0)) pong.warnings.push_back(fmt::format("our clock is off by {}; signatures are corrected for it, times in the audit log are not", human(client.skew() < Millis(0) ? -client.skew() : client.skew())));
+    if (state_->ages)
+      if (const Status may = state_->ages->check(deadline); !may) pong.warnings.push_back("CloudWatch does not answer, the age of the oldest message is unknown: " + may.error().detail);
     if (client.throttled() > 0) pong.warnings.push_back(fmt::format("answered \"slow down\" {} times since we connected", client.throttled()));
     return pong;
   }
@@ -64,12 +66,19 @@ State::~State() {
 }
 
 Result<std::unique_ptr<Broker>> open_sqs(Options options, Disk& disk, Clock& clock, Random& random, Deadline deadline) {
-  CLAW_TRY_ASSIGN(const Endpoint endpoint, endpoint_of(options.region, options.endpoint_url, options.environment));
-  CLAW_TRY_ASSIGN(auto http, Http::open(options.tls_ca.empty() ? options.environment("AWS_CA_BUNDLE") : options.tls_ca));
+  CLAW_TRY_ASSIGN(const Endpoint endpoint, endpoint_of(kSqs, options.region, options.endpoint_url, options.environment));
+  const std::string tls_ca = options.tls_ca.empty() ? options.environment("AWS_CA_BUNDLE") : options.tls_ca;
+  CLAW_TRY_ASSIGN(auto http, Http::open(tls_ca));
   CLAW_TRY_ASSIGN(Looks looks, Looks::open(disk, options.state_dir.empty() ? "" : options.state_dir + "/sqs-looks-" + options.name + ".json"));
   CredentialSource credentials = credential_chain({.environment = options.environment, .disk = disk, .clock = clock, .region = options.region});
   CLAW_TRY(credentials(false));
-  auto state = std::shared_ptr<State>(new State{.options = std::move(options), .client = Client(endpoint, std::move(credentials), std::move(http), clock, random), .looks = std::move(looks), .kept = {}, .moved = {}});
+  std::optional<Ages> ages;
+  if (options.cloudwatch) {
+    CLAW_TRY_ASSIGN(const Endpoint metrics, endpoint_of(kCloudWatch, options.region, *options.cloudwatch, options.environment));
+    CLAW_TRY_ASSIGN(auto connections, Http::open(tls_ca));
+    ages.emplace(Client(metrics, credentials, std::move(connections), clock, random));
+  }
+  auto state = std::shared_ptr<State>(new State{.options = std::move(options), .client = Client(endpoint, std::move(credentials), std::move(http), clock, random), .looks = std::move(looks), .ages = std::move(ages), .kept = {}, .moved = {}});
   CLAW_TRY(reached(state->client, deadline));
   return std::unique_ptr<Broker>(std::make_unique<Sqs>(std::move(state)));
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/clock.h"
@@ -21,6 +22,7 @@ struct Options {
   std::string endpoint_url;  // empty: the environment's, else AWS
   std::string tls_ca;        // empty: the system's trust store
   std::string state_dir;     // remembers our own looks; empty: for the life of this object only
+  std::optional<std::string> cloudwatch;  // ask it for the age of the oldest message; its endpoint, as endpoint_url
   LookMode look = LookMode::hold_all;
   Millis hold = std::chrono::minutes(5);  // visibility timeout of what we hide, prolonged while we work
   std::function<std::string(const char*)> environment;  // empty text when unset

@@ -78,24 +78,25 @@ Code code_of(std::string_view type, long status) {
   return Code::invalid;
 }
 
-Result<Endpoint> endpoint_of(const std::string& region, const std::string& endpoint_url, const std::function<std::string(const char*)>& environment) {
+Result<Endpoint> endpoint_of(const Service& service, const std::string& region, const std::string& endpoint_url,
+                             const std::function<std::string(const char*)>& environment) {
+  const std::string what(service.name);
   if (region.empty() || region.size() > 40 || region.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") != std::string::npos)
-    return make_error(Code::invalid, "sqs region", "'" + escape(region, 60) + "', expected one like eu-west-1");
+    return make_error(Code::invalid, what + " region", "'" + escape(region, 60) + "', expected one like eu-west-1");
   std::string url = endpoint_url;
-  for (const char* variable : {"AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"})
+  for (const char* variable : {service.variable, "AWS_ENDPOINT_URL"})
     if (url.empty()) url = environment(variable);
   if (url.empty()) {
-    const std::string fips = environment("AWS_USE_FIPS_ENDPOINT") == "true" ? "sqs-fips." : "sqs.";
-    url = "https://" + fips + region + (region.starts_with("cn-") ? ".amazonaws.com.cn" : ".amazonaws.com");
+    url = "https://" + std::string(service.name) + (environment("AWS_USE_FIPS_ENDPOINT") == "true" ? "-fips." : ".") + region + (region.starts_with("cn-") ? ".amazonaws.com.cn" : ".amazonaws.com");
   }
   const std::size_t scheme = url.find("://");
   if (scheme == std::string::npos || (!url.starts_with("http://") && !url.starts_with("https://")) || url.find('@') != std::string::npos ||
       url.find_first_of(" \t\r\n?#") != std::string::npos || url.size() > 300)
-    return make_error(Code::invalid, "sqs endpoint", "'" + escape(url, 80) + "', expected http://host:port or https://host");
+    return make_error(Code::invalid, what + " endpoint", "'" + escape(url, 80) + "', expected http://host:port or https://host");
   const std::size_t slash = url.find('/', scheme + 3);
-  Endpoint out{.url = url.substr(0, slash), .host = url.substr(scheme + 3, slash == std::string::npos ? slash : slash - scheme - 3),
+  Endpoint out{.service = service, .url = url.substr(0, slash), .host = url.substr(scheme + 3, slash == std::string::npos ? slash : slash - scheme - 3),
                .path = slash == std::string::npos ? "/" : url.substr(slash), .region = region};
-  if (out.host.empty()) return make_error(Code::invalid, "sqs endpoint", "'" + escape(url, 80) + "' has no host");
+  if (out.host.empty()) return make_error(Code::invalid, what + " endpoint", "'" + escape(url, 80) + "' has no host");
   return out;
 }
 
@@ -110,10 +111,10 @@ Result<HttpRequest> Client::signed_request(const Call& call, bool renew) {
   CLAW_TRY_ASSIGN(const Credentials credentials, credentials_(renew));
   const std::string date = amz_date(clock_.now() + skew_);
   HttpRequest request{.method = "POST", .url = endpoint_.url + endpoint_.path, .headers = {}, .body = call.body, .once = call.repeat == Repeat::never};
-  request.headers = {{"Host", endpoint_.host}, {"X-Amz-Date", date}, {"X-Amz-Target", "AmazonSQS." + call.action}, {"Content-Type", "application/x-amz-json-1.0"}};
+  request.headers = {{"Host", endpoint_.host}, {"X-Amz-Date", date}, {"X-Amz-Target", std::string(endpoint_.service.target) + call.action}, {"Content-Type", "application/x-amz-json-1.0"}};
   if (!credentials.token.empty()) request.headers.push_back({"X-Amz-Security-Token", std::string(credentials.token.reveal())});
   const Signable signable{.method = request.method, .path = endpoint_.path, .query = "", .headers = request.headers, .body = request.body};
-  request.headers.push_back({"Authorization", authorization(credentials, {endpoint_.region, "sqs"}, date, signable)});
+  request.headers.push_back({"Authorization", authorization(credentials, {endpoint_.region, std::string(endpoint_.service.name)}, date, signable)});
   return request;
 }
 

@@ -1,4 +1,4 @@
-// The SQS API, JSON 1.0 protocol: signed calls, answered or explained.
+// An AWS API of the JSON 1.0 protocol (SQS; CloudWatch beside it): signed calls, answered or explained.
 #pragma once
 
 #include <functional>
@@ -19,16 +19,26 @@ namespace claw::sqs {
 // Gives credentials that are good for some minutes more; `renew`: the last ones were refused as expired.
 using CredentialSource = std::function<Result<Credentials>(bool renew)>;
 
+struct Service {
+  std::string_view name;      // in the scope of signatures and in the public host
+  std::string_view target;    // what X-Amz-Target starts with
+  const char* variable;       // environment variable that names another endpoint
+};
+inline constexpr Service kSqs{"sqs", "AmazonSQS.", "AWS_ENDPOINT_URL_SQS"};
+inline constexpr Service kSts{"sts", "", "AWS_ENDPOINT_URL_STS"};  // of the query protocol: for its endpoint only
+inline constexpr Service kCloudWatch{"monitoring", "GraniteServiceVersion20100801.", "AWS_ENDPOINT_URL_CLOUDWATCH"};
+
 struct Endpoint {
+  Service service;
   std::string url;     // "https://sqs.eu-west-1.amazonaws.com"
   std::string host;    // as in the Host header
   std::string path;    // "/"
   std::string region;  // the scope of signatures, never derived from the host
 };
 
-// `endpoint_url` empty: $AWS_ENDPOINT_URL_SQS, then $AWS_ENDPOINT_URL, then the region's public endpoint (FIPS when
+// `endpoint_url` empty: the service's own variable, then $AWS_ENDPOINT_URL, then the region's public endpoint (FIPS when
 // $AWS_USE_FIPS_ENDPOINT is true).
-Result<Endpoint> endpoint_of(const std::string& region, const std::string& endpoint_url,
+Result<Endpoint> endpoint_of(const Service& service, const std::string& region, const std::string& endpoint_url,
                              const std::function<std::string(const char*)>& environment);
 
 // What a call is when the connection breaks under it.

@@ -213,9 +213,7 @@ class Chain {
 
   // `base`: whose signature it carries; null for none.
   Result<Credentials> ask_sts(const std::string& body, const Credentials* base, const std::string& source) {
-    std::string url = env("AWS_ENDPOINT_URL_STS");
-    if (url.empty()) url = "https://sts." + around_.region + (around_.region.starts_with("cn-") ? ".amazonaws.com.cn" : ".amazonaws.com");
-    CLAW_TRY_ASSIGN(const Endpoint endpoint, endpoint_of(around_.region, url, around_.environment));
+    CLAW_TRY_ASSIGN(const Endpoint endpoint, endpoint_of(kSts, around_.region, "", around_.environment));
     HttpRequest request{.method = "POST", .url = endpoint.url + endpoint.path, .headers = {}, .body = body};
     const std::string date = amz_date(around_.clock.now());
     request.headers = {{"Host", endpoint.host}, {"X-Amz-Date", date}, {"Content-Type", "application/x-www-form-urlencoded"}};

@@ -88,15 +88,15 @@ TEST(Credentials, credential_process_is_asked_again_only_near_the_end) {
 TEST(Endpoint, is_the_configs_then_the_environments_then_the_regions) {
   std::map<std::string, std::string> variables;
   const auto environment = [&](const char* name) { return variables[name]; };
-  EXPECT_EQ(endpoint_of("eu-west-1", "", environment)->url, "https://sqs.eu-west-1.amazonaws.com");
-  EXPECT_EQ(endpoint_of("cn-north-1", "", environment)->url, "https://sqs.cn-north-1.amazonaws.com.cn");
+  EXPECT_EQ(endpoint_of(kSqs, "eu-west-1", "", environment)->url, "https://sqs.eu-west-1.amazonaws.com");
+  EXPECT_EQ(endpoint_of(kSqs, "cn-north-1", "", environment)->url, "https://sqs.cn-north-1.amazonaws.com.cn");
   variables["AWS_USE_FIPS_ENDPOINT"] = "true";
-  EXPECT_EQ(endpoint_of("us-east-1", "", environment)->url, "https://sqs-fips.us-east-1.amazonaws.com");
+  EXPECT_EQ(endpoint_of(kSqs, "us-east-1", "", environment)->url, "https://sqs-fips.us-east-1.amazonaws.com");
   variables["AWS_ENDPOINT_URL_SQS"] = "https://vpce-1.sqs.us-east-1.vpce.amazonaws.com/";
-  EXPECT_EQ(endpoint_of("us-east-1", "", environment)->host, "vpce-1.sqs.us-east-1.vpce.amazonaws.com");
-  EXPECT_EQ(endpoint_of("us-east-1", "http://127.0.0.1:9/x", environment)->path, "/x");
-  for (const char* wrong : {"127.0.0.1:9", "ftp://x", "http://", "http://user:pw@x", "http://x/?a"}) EXPECT_FALSE(endpoint_of("us-east-1", wrong, environment).ok()) << wrong;
-  for (const char* wrong : {"", "US-EAST-1", "us east", "us/../x"}) EXPECT_FALSE(endpoint_of(wrong, "http://x", environment).ok()) << wrong;
+  EXPECT_EQ(endpoint_of(kSqs, "us-east-1", "", environment)->host, "vpce-1.sqs.us-east-1.vpce.amazonaws.com");
+  EXPECT_EQ(endpoint_of(kSqs, "us-east-1", "http://127.0.0.1:9/x", environment)->path, "/x");
+  for (const char* wrong : {"127.0.0.1:9", "ftp://x", "http://", "http://user:pw@x", "http://x/?a"}) EXPECT_FALSE(endpoint_of(kSqs, "us-east-1", wrong, environment).ok()) << wrong;
+  for (const char* wrong : {"", "US-EAST-1", "us east", "us/../x"}) EXPECT_FALSE(endpoint_of(kSqs, wrong, "http://x", environment).ok()) << wrong;
 }
 
 TEST(Client, error_types_say_what_to_do) {

@@ -71,6 +71,8 @@ Status check_tags(Client& client, const std::vector<Queue>& queues, const std::v
   return {};
 }
 
+void add_caveat(QueueView& view, const std::string& words) { view.look.caveat += (view.look.caveat.empty() ? "" : "; ") + words; }
+
 QueueView view_of(State& state, const Queue& queue, const TenantId& tenant) {
   QueueView view;
   view.id = {state.options.name, queue.name};
@@ -80,13 +82,23 @@ QueueView view_of(State& state, const Queue& queue, const TenantId& tenant) {
   view.entries = queue.visible + queue.held;  // a look waits for what consumers hold
   view.held = queue.held;
   view.dead_letter = queue.dead_letter;
+  if (state.ages && queue.visible > 0) view.oldest_age = state.ages->of(queue.name);
   view.node = state.client.endpoint().host;
   const std::uint32_t own = state.looks.since(queue.name, state.client.clock().now() - queue.retention);
   const LookRuling ruling = rule({.queue = queue, .own_looks = own, .wanted = state.options.look});
   view.look = {.kind = LookKind::take, .sees_all = !queue.fifo && state.options.look != LookMode::sample, .keeps_order = queue.fifo,
                .looks_left = looks_left(queue, own), .caveat = ruling.caveat, .refusal = ruling.refusal, .no_removal = {}};
-  if (queue.fifo) view.look.caveat += std::string(view.look.caveat.empty() ? "" : "; ") + "only the head of each message group can be seen";
+  if (queue.fifo) add_caveat(view, "only the head of each message group can be seen");
+  if (state.ages && !state.ages->problem().empty()) add_caveat(view, "age unknown, CloudWatch: " + state.ages->problem());
   return view;
+}
+
+void refresh_ages(State& state, const std::vector<Queue>& queues, Deadline deadline) {
+  if (!state.ages) return;
+  std::vector<std::string> names;
+  for (const Queue& queue : queues)
+    if (!queue.url.empty() && queue.visible > 0) names.push_back(queue.name);
+  state.ages->refresh(names, deadline);
 }
 
 // Nothing in it, nothing held: what we looked at before is gone.
@@ -112,6 +124,7 @@ Result<std::vector<QueueView>> discover_queues(State& state, std::span<const Cla
   }
   CLAW_TRY(describe(state.client, queues, deadline));
   CLAW_TRY(check_tags(state.client, queues, owners, deadline));
+  refresh_ages(state, queues, deadline);
   std::vector<QueueView> views;
   for (std::size_t i = 0; i < queues.size(); ++i) {
     if (queues[i].url.empty()) continue;  // deleted meanwhile
@@ -120,7 +133,7 @@ Result<std::vector<QueueView>> discover_queues(State& state, std::span<const Cla
   }
   for (QueueView& view : views)  // the other end of a dead-letter link, among the queues that are ours
     for (const Queue& source : queues)
-      if (source.dead_letter == view.id.name) view.look.caveat += std::string(view.look.caveat.empty() ? "" : "; ") + "dead-letter queue of " + source.name;
+      if (source.dead_letter == view.id.name) add_caveat(view, "dead-letter queue of " + source.name);
   std::sort(views.begin(), views.end(), [](const QueueView& a, const QueueView& b) { return a.id < b.id; });
   return views;
 }
@@ -135,6 +148,7 @@ Result<std::vector<QueueView>> measure_queues(State& state, std::span<const Queu
   std::vector<Queue> there = queues;
   std::erase_if(there, [](const Queue& queue) { return queue.url.empty(); });
   CLAW_TRY(describe(state.client, there, deadline));
+  refresh_ages(state, there, deadline);
   std::vector<QueueView> views;
   for (const QueueView& view : known) {
     const auto found = std::find_if(there.begin(), there.end(), [&](const Queue& queue) { return queue.name == view.id.name && !queue.url.empty(); });

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "broker/broker.h"
 #include "sqs/adapter.h"
+#include "sqs/ages.h"
 #include "sqs/client.h"
 #include "sqs/holds.h"
 #include "sqs/looks.h"
@@ -31,6 +33,7 @@ struct State {
   Options options;
   Client client;
   Looks looks;
+  std::optional<Ages> ages;  // where CloudWatch is configured
   std::map<std::string, std::unique_ptr<Holds>> kept;  // by queue: what a removal is about to take
   std::map<std::pair<std::string, std::string>, Moved> moved;  // (execution, queue)
 

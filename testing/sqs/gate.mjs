@@ -52,6 +52,20 @@ function credentials(request, body, keys, region) {
   return [200, `<R><Credentials><AccessKeyId>ASIATEST</AccessKeyId><SecretAccessKey>${secret}</SecretAccessKey><SessionToken>${token}</SessionToken><Expiration>${ends}</Expiration></Credentials></R>`];
 }
 
+// CloudWatch's GetMetricData for the one metric that we ask for, one result a page, of what the queue really holds.
+const kCloudWatch = 'GraniteServiceVersion20100801.';
+function metricData(asked, server) {
+  const queries = asked.MetricDataQueries;
+  for (const {MetricStat: {Metric, Period, Stat}} of queries)
+    if (Metric.Namespace !== 'AWS/SQS' || Metric.MetricName !== 'ApproximateAgeOfOldestMessage' || Period !== 60 || Stat !== 'Maximum') return {__type: 'InvalidParameterValue'};
+  const place = Number(asked.NextToken ?? 0);
+  const {Id, MetricStat} = queries[place];
+  const sent = server.inspect(MetricStat.Metric.Dimensions[0].Value)?.messages.ready.map((message) => message.sentTimestamp) ?? [];
+  const values = sent.length === 0 ? [] : [(Date.now() - Math.min(...sent)) / 1000, 86400];  // the newest figure first
+  const result = {Id, StatusCode: 'Complete', Timestamps: values.map((_, i) => asked.EndTime - 60 * i), Values: values};
+  return {MetricDataResults: [result], ...(place + 1 < queries.length && {NextToken: String(place + 1)})};
+}
+
 // Faults, set by POST /_gate with a JSON object (merged): {throttle: percent, deny: [action], kms: [action], skew_s,
 // cut: {action: n}, stall: [action]}: cut closes the connection after the n-th from now took effect, without an answer;
 // stall never answers and never passes it on.
@@ -89,11 +103,14 @@ export function startGate(port, upstream, keys, region, server) {
       if (request.url.startsWith('/_queue/')) return response.end(JSON.stringify(server.inspect(request.url.slice(8)) ?? {}));
       const given = credentials(request, body, keys, region);
       if (given) { response.writeHead(given[0]); return response.end(given[1]); }
-      const action = (request.headers['x-amz-target'] ?? '').replace('AmazonSQS.', '');
+      const target = request.headers['x-amz-target'] ?? '';
+      const metrics = target.startsWith(kCloudWatch);
+      const action = target.replace(/^.*\./, '');
       counts[action] = (counts[action] ?? 0) + 1;
-      const no = refusal(request, body, keys, region, Date.now() + faults.skew_s * 1000);
+      const no = refusal(request, body, keys, region, Date.now() + faults.skew_s * 1000, metrics ? 'monitoring' : 'sqs');
       if (no) return fail(response, 403, ...no);
       if (faults.deny.includes(action)) return fail(response, 403, 'AccessDeniedException', `User is not authorized to perform: sqs:${action.toLowerCase()}`);
+      if (metrics) return response.end(JSON.stringify(metricData(JSON.parse(body), server)));
       if (faults.kms.includes(action)) return fail(response, 400, 'KmsAccessDenied', 'The caller does not have the required KMS permission');
       if (faults.over_limit && action === 'ReceiveMessage') return fail(response, 400, 'OverLimit', 'Too many messages in flight');
       if (Math.random() * 100 < faults.throttle) return fail(response, 400, 'RequestThrottled', 'Rate exceeded');

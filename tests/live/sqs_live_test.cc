@@ -39,6 +39,7 @@ struct Access {
   std::string state_dir;
   Millis hold{60'000};
   sqs::LookMode look = sqs::LookMode::hold_all;
+  std::optional<std::string> cloudwatch = {};
 };
 
 Result<std::unique_ptr<Broker>> connect(Access setup, BrokerName name = "q") {
@@ -46,7 +47,7 @@ Result<std::unique_ptr<Broker>> connect(Access setup, BrokerName name = "q") {
     const auto found = variables.find(variable);
     return found == variables.end() ? std::string() : found->second;
   };
-  return sqs::open_sqs({.name = std::move(name), .region = setup.region, .endpoint_url = setup.url, .state_dir = setup.state_dir, .look = setup.look,
+  return sqs::open_sqs({.name = std::move(name), .region = setup.region, .endpoint_url = setup.url, .state_dir = setup.state_dir, .cloudwatch = setup.cloudwatch, .look = setup.look,
                         .hold = setup.hold, .environment = environment},
                        system_disk(), system_clock(), system_random(), Deadline::in(system_clock(), Millis(20'000)));
 }
@@ -187,6 +188,43 @@ TEST(SqsLive, a_clock_that_is_an_hour_off_is_corrected_and_said) {
   ASSERT_TRUE(pong.ok());
   ASSERT_EQ(pong->warnings.size(), 1u);
   EXPECT_THAT(pong->warnings.front(), HasSubstr("clock is off by"));
+}
+
+TEST(SqsLive, cloudwatch_tells_the_age_where_it_is_configured_and_one_question_a_minute_is_enough) {
+  testing::SqsServer server;
+  stage(server, "orders", 5, 10);
+  stage(server, "refunds", 5, 10);
+  auto silent = connect({.url = server.url()});
+  ASSERT_TRUE(silent.ok()) << silent.error().message();
+  EXPECT_FALSE(view_of(**silent, "orders")->oldest_age) << "SQS alone cannot tell";
+
+  std::this_thread::sleep_for(Millis(1'100));
+  auto broker = connect({.url = server.url(), .cloudwatch = server.url()});
+  ASSERT_TRUE(broker.ok()) << broker.error().message();
+  EXPECT_TRUE((*broker)->check(soon())->warnings.empty());
+  const std::vector<Claim> claims = {{.tenant = "t", .match = {.broker = "q", .match = "*"}}};
+  for (int look = 0; look < 2; ++look) {
+    const auto views = (*broker)->discover(claims, soon());
+    ASSERT_TRUE(views.ok()) << views.error().message();
+    ASSERT_EQ(views->size(), 2u);
+    for (const QueueView& view : *views) {
+      ASSERT_TRUE(view.oldest_age) << view.id.name;
+      EXPECT_GE(*view.oldest_age, Millis(1'100));
+      EXPECT_LT(*view.oldest_age, Millis(60'000)) << "the newest figure counts";
+      EXPECT_EQ(view.look.caveat, "");
+    }
+  }
+  EXPECT_EQ(json::parse(server.gate("{}"))["counts"]["GetMetricData"], 3) << "one by check, two pages, and nothing new within the minute";
+
+  server.gate(R"({"deny": ["GetMetricData"]})");
+  auto denied = connect({.url = server.url(), .cloudwatch = server.url()});
+  ASSERT_TRUE(denied.ok()) << denied.error().message();
+  const auto pong = (*denied)->check(soon());
+  ASSERT_EQ(pong->warnings.size(), 1u);
+  EXPECT_THAT(pong->warnings.front(), HasSubstr("age of the oldest message is unknown: AccessDenied"));
+  const auto view = view_of(**denied, "orders");
+  EXPECT_FALSE(view->oldest_age);
+  EXPECT_THAT(view->look.caveat, HasSubstr("age unknown, CloudWatch: AccessDenied"));
 }
 
 TEST(SqsLive, credentials_come_from_metadata_container_roles_and_web_identity) {
