@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
 
 #include "agent/brake.h"
 #include "agent/lanes.h"
@@ -433,6 +436,58 @@ class LocalAgent final : public Agent {
 
   enum class Then { nothing, removal };  // what follows the look
 
+  // Of each broker by a thread of its own: none waits for a slower one.
+  Result<std::vector<OpenLook>> look_at_all(const std::vector<QueueView>& queues, const std::optional<content::Contract>& contract, detect::Tally& tally,
+                                            Progress& progress) {
+    struct OfBroker {
+      std::size_t first = 0, count = 0;  // of `queues`
+      Broker* broker = nullptr;
+      std::uint64_t done = 0, total = 0;
+      std::vector<OpenLook> open;
+      Status read;
+    };
+    std::vector<OfBroker> looks;
+    for (std::size_t i = 0; i < queues.size(); ++i) {
+      if (i == 0 || queues[i].id.broker != queues[i - 1].id.broker) {
+        OfBroker& one = looks.emplace_back();
+        one.first = i;
+        CLAW_TRY_ASSIGN(one.broker, lanes_.get(queues[i].id.broker));
+      }
+      ++looks.back().count;
+      looks.back().total += queues[i].entries;
+    }
+    std::mutex mutex;
+    const auto look = [&](OfBroker& one) {
+      const ScanProgress hooks{.advance = [&](std::uint64_t done, std::uint64_t total) {
+                                 const std::lock_guard lock(mutex);
+                                 one.done = done, one.total = total;
+                                 std::uint64_t all_done = 0, all = 0;
+                                 for (const OfBroker& other : looks) all_done += other.done, all += other.total;
+                                 progress.advance(all_done, all);
+                               },
+                               .brake_on = [this] { return brake_on(); },
+                               .note = [&](std::string_view text) {
+                                 const std::lock_guard lock(mutex);
+                                 progress.note(text);
+                               }};
+      one.read = scan_queues(*one.broker, std::span(queues).subspan(one.first, one.count), static_cast<std::uint32_t>(one.first), contract, tally, one.open, deps_.clock, hooks);
+    };
+    {
+      std::vector<std::jthread> others;
+      for (std::size_t i = 1; i < looks.size(); ++i) others.emplace_back([&, i] { look(looks[i]); });
+      if (!looks.empty()) look(looks.front());
+    }
+    std::vector<OpenLook> open;
+    for (OfBroker& one : looks) std::move(one.open.begin(), one.open.end(), std::back_inserter(open));
+    for (OfBroker& one : looks) {
+      if (one.read.ok()) continue;
+      open.clear();  // gives back what the looks hide, before the connection goes
+      lanes_.drop(queues[one.first].id.broker);
+      return std::move(one.read).error();
+    }
+    return open;
+  }
+
   Result<Observation> observe(const TenantId& tenant, const std::vector<QueueView>& queues, Then then, Progress& progress) {
     const Tenant* owner = tenant_of(tenant);
     std::optional<content::Contract> contract;
@@ -442,21 +497,7 @@ class LocalAgent final : public Agent {
       else progress.note("contract " + escape(owner->contract, 120) + " is not checked: " + escape(compiled.error().message(), 200));
     }
     detect::Tally tally(deps_.disk, config_.data_dir, kMostKept);
-    std::vector<OpenLook> open;
-    const ScanProgress hooks{.advance = [&](std::uint64_t done, std::uint64_t total) { progress.advance(done, total); },
-                             .brake_on = [this] { return brake_on(); },
-                             .note = [&](std::string_view text) { progress.note(text); }};
-    for (std::size_t first = 0; first < queues.size();) {
-      std::size_t last = first;
-      while (last < queues.size() && queues[last].id.broker == queues[first].id.broker) ++last;
-      CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(queues[first].id.broker));
-      Status read = scan_queues(*broker, std::span(queues).subspan(first, last - first), static_cast<std::uint32_t>(first), contract, tally, open, deps_.clock, hooks);
-      if (!read.ok()) {
-        lanes_.drop(queues[first].id.broker);
-        return std::move(read).error();
-      }
-      first = last;
-    }
+    CLAW_TRY_ASSIGN(std::vector<OpenLook> open, look_at_all(queues, contract, tally, progress));
     CLAW_TRY_ASSIGN(Observation seen, detect::conclude(tally, tenant, queues, {.critical = owner != nullptr && owner->tier == Tier::critical}));
     seen.kept = tally.take_kept(queues);
     for (OpenLook& look : open) {

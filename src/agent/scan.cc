@@ -130,7 +130,7 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
 Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const std::optional<content::Contract>& contract,
                    detect::Tally& tally, std::vector<OpenLook>& open, Clock& clock, const ScanProgress& progress) {
   Conveyor conveyor;
-  std::mutex tally_mutex;
+  std::mutex examined_mutex;
   Status examined;
   const auto work = [&] {
     std::map<std::uint32_t, detect::Examiner> mine;  // by queue
@@ -139,9 +139,9 @@ Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint3
       if (sofar.ok()) sofar = mine.try_emplace(page.queue, *page.learnt, page.queue, tally.store()).first->second.examine(page.batch, page.number);
       conveyor.give_back(std::move(page.batch));
     }
-    const std::lock_guard lock(tally_mutex);
-    if (!sofar.ok()) examined = std::move(sofar);
     for (auto& [queue, examiner] : mine) tally.add(std::move(examiner));
+    const std::lock_guard lock(examined_mutex);
+    if (!sofar.ok()) examined = std::move(sofar);
   };
   std::vector<std::jthread> examiners;
   // The reader mostly waits for the server: as many examiners as cores, within reason.

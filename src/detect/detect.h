@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,13 +56,18 @@ class Tally {
   Tally(Disk& disk, std::string dir, std::size_t most_in_memory) : store_(disk, std::move(dir), most_in_memory) {}
 
   ChunkStore& store() { return store_; }  // for the examiners
-  void add(Examiner&& examiner) { examiners_.push_back(std::move(examiner)); }
+  // By any thread.
+  void add(Examiner&& examiner) {
+    const std::lock_guard lock(mutex_);
+    examiners_.push_back(std::move(examiner));
+  }
   std::vector<Examiner>& examiners() { return examiners_; }
   // Moves out what was kept of the content of messages with a defect, at most kMostContent.
   KeptContent take_kept(const std::vector<QueueView>& queues);
 
  private:
   ChunkStore store_;
+  std::mutex mutex_;
   std::vector<Examiner> examiners_;
 };
 
