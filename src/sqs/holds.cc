@@ -14,13 +14,20 @@ constexpr std::size_t kProlongAtOnce = 160;
 }  // namespace
 
 void Holds::add(const Received& message, MonoTime asked_at) {
-  held_[message.key] = {.receipt = message.receipt, .digest = digest_of(message.fields), .until = asked_at + hold_};
+  held_[message.key] = {.receipt = message.receipt, .digest = digest_of(message.fields), .until = asked_at + hold_, .last = most_receives_ && message.receives >= *most_receives_};
   by_time_.push_back(message.key);
 }
 
 const Held* Holds::find(const MessageKey& key) const {
   const auto found = held_.find(key);
   return found == held_.end() ? nullptr : &found->second;
+}
+
+void Holds::lose(const MessageKey& key) {
+  const auto found = held_.find(key);
+  if (found == held_.end()) return;
+  lost_a_last_ |= found->second.last;
+  held_.erase(found);
 }
 
 std::vector<Result<std::string>> Holds::change(Client& client, const std::vector<MessageKey>& keys, Millis timeout, Deadline deadline) {
@@ -38,7 +45,7 @@ Status Holds::keep_alive(Client& client, Deadline deadline) {
       const auto found = held_.find(by_time_.front());
       if (found != held_.end() && found->second.until - now > hold_ / 2) break;
       // One whose time is up is visible, or somebody else's: it is not ours to prolong.
-      if (found != held_.end() && found->second.until <= now) held_.erase(found);
+      if (found != held_.end() && found->second.until <= now) lose(by_time_.front());
       else if (found != held_.end()) due.push_back(by_time_.front());
       by_time_.pop_front();
     }
@@ -49,7 +56,7 @@ Status Holds::keep_alive(Client& client, Deadline deadline) {
         held_[due[i]].until = now + hold_;
         by_time_.push_back(due[i]);
       } else {
-        held_.erase(due[i]);
+        lose(due[i]);
       }
     }
     for (const auto& answer : answers)

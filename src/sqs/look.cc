@@ -18,7 +18,7 @@ class SqsWindow final : public Window {
       : state_(std::move(state)),
         queue_(std::move(queue)),
         look_(look),
-        holds_(std::make_unique<Holds>(queue_.url, state_->options.hold)),
+        holds_(std::make_unique<Holds>(queue_.url, state_->options.hold, queue_.most_receives)),
         sweep_(state_->client, queue_, *holds_,
                {.hold = state_->options.hold, .most_held = ruling.most_held, .most_seen = ruling.most_seen, .most_of_each = ruling.most_of_each,
                 .rolling = state_->options.look == LookMode::stream, .wait_for_others = std::min(kLongestWait, queue_.visibility + Millis(1'000))}) {}
@@ -88,7 +88,7 @@ Result<std::uint64_t> search(State& state, const Queue& source, const std::set<M
   if (!ruling.allowed()) return refused(source, ruling);
   CLAW_TRY_ASSIGN(const std::uint64_t look, begin_look(state, source));
   auto& holds = state.kept[source.name];
-  if (!holds) holds = std::make_unique<Holds>(source.url, state.options.hold);
+  if (!holds) holds = std::make_unique<Holds>(source.url, state.options.hold, source.most_receives);
   std::set<MessageKey> missing;
   for (const MessageKey& key : planned)
     if (holds->find(key) == nullptr) missing.insert(key);

@@ -18,6 +18,11 @@ constexpr int kRepeatsMean = 8;    // answers in a row without anything new: a r
 }  // namespace
 
 Status Sweep::ask(Deadline deadline) {
+  CLAW_TRY(holds_.keep_alive(client_, deadline));
+  if (holds_.lost_a_last()) {
+    end(false);
+    return {};
+  }
   const std::size_t room = options_.most_held - std::min(options_.most_held, holds_.size());
   const std::size_t calls = std::min(wait_s_ > 0 ? kLongPolls : kReceivesAtOnce, (room + kBatchEntries - 1) / kBatchEntries);
   const std::string body = json{{"QueueUrl", queue_.url}, {"MaxNumberOfMessages", kBatchEntries}, {"WaitTimeSeconds", wait_s_},
@@ -79,13 +84,17 @@ void Sweep::make_room(Deadline deadline) {
   if (holds_.size() + kBatchEntries <= options_.most_held && !at_limit_) return;
   if (!options_.rolling || at_limit_) return end(false);
   std::size_t left = options_.most_held / 4;
-  holds_.release(client_, [&](const MessageKey& key) { return !(options_.pinned && options_.pinned(key)) && left > 0 && left-- > 0; }, deadline);
+  // One that would be dead-lettered by the next receive is not shown while we go on receiving.
+  const auto may_go = [&](const MessageKey& key) { return !(options_.pinned && options_.pinned(key)) && !holds_.find(key)->last; };
+  holds_.release(client_, [&](const MessageKey& key) { return may_go(key) && left > 0 && left-- > 0; }, deadline);
+  if (holds_.size() + kBatchEntries > options_.most_held) end(false);  // nothing may go
 }
 
 Result<std::vector<Received>> Sweep::next(Deadline deadline) {
   while (!ended_) {
     CLAW_TRY(holds_.keep_alive(client_, deadline));
     if (!flight_) CLAW_TRY(ask(deadline));
+    if (!flight_) break;
     bool dry = false;
     CLAW_TRY_ASSIGN(std::vector<Received> fresh, take(dry));
     if (!dry) {
