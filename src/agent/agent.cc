@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
+#include <tuple>
 
 #include "agent/brake.h"
 #include "agent/lanes.h"
@@ -148,12 +149,25 @@ class LocalAgent final : public Agent {
     CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(hash));
     CLAW_TRY_ASSIGN(const Plan plan, plan_from_text(stored.text, "plan"));
     if (plan.requester == actor) return make_error(Code::refused, "approve", "a plan is never approved by the one who asked for it");
-    return store_->move_plan(stored.hash, "proposed", "approved", actor, reason);
+    CLAW_TRY(store_->move_plan(stored.hash, "proposed", "approved", actor, reason));
+    return record_decision(stored.hash, "approved", plan.tenant, actor, reason);
   }
 
   Status reject(const std::string& hash, const std::string& actor, const std::string& reason) override {
     CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(hash));
-    return store_->move_plan(stored.hash, stored.state == "approved" ? "approved" : "proposed", "rejected", actor, reason);
+    CLAW_TRY_ASSIGN(const Plan plan, plan_from_text(stored.text, "plan"));
+    CLAW_TRY(store_->move_plan(stored.hash, stored.state == "approved" ? "approved" : "proposed", "rejected", actor, reason));
+    return record_decision(stored.hash, "rejected", plan.tenant, actor, reason);
+  }
+
+  Status label(const std::string& finding, std::optional<bool> poison, const std::string& actor, const std::string& reason) override {
+    CLAW_TRY_ASSIGN(const StoredFinding found, store_->finding(finding));
+    CLAW_TRY_ASSIGN(const json facts, parse_json(found.json, "finding " + finding));
+    const std::string signature = facts.at("id").get<std::string>();
+    const std::string said = !poison ? "none" : *poison ? "poison" : "not-poison";
+    const json record = {{"tenant", found.tenant}, {"actor", escape(actor)}, {"signature", escape(facts.at("signature").get<std::string>())}, {"finding", found.id}, {"label", said}, {"reason", escape(reason)}};
+    CLAW_TRY(record_immutable("label", record.dump()));
+    return store_->save_label(found.tenant, signature, poison ? std::optional(Label{.poison = *poison, .actor = actor, .reason = reason, .at = deps_.clock.now()}) : std::nullopt);
   }
 
   Result<ExecutionRecord> execute_safe_drain(const Plan& plan, const std::string& actor, Progress& progress) override {
@@ -275,7 +289,7 @@ class LocalAgent final : public Agent {
     for (const auto& [name, profile] : config_.profiles) contracts.insert(profile.contract);
     contracts.erase("");
     for (const std::string& file : contracts) {
-      const Result<content::Contract> contract = contract_of(file);
+      const auto contract = contract_of(file);
       lines.push_back({contract ? Level::ok : Level::fail, "contract", escape(file, 120) + (contract ? ": bodies are checked against it" : ": " + escape(contract.error().message(), 200)),
                        contract ? "" : "a look goes on without it, and says so"});
     }
@@ -428,10 +442,12 @@ class LocalAgent final : public Agent {
     return queues;
   }
 
-  Result<content::Contract> contract_of(const std::string& file) {
+  // Compiled, and the label of its text.
+  Result<std::pair<content::Contract, std::string>> contract_of(const std::string& file) {
     constexpr std::uint64_t kLargestContract = 4u << 20;
     CLAW_TRY_ASSIGN(const std::string text, deps_.disk.read_all(file, kLargestContract));
-    return content::Contract::compile(text);
+    CLAW_TRY_ASSIGN(content::Contract compiled, content::Contract::compile(text));
+    return std::pair(std::move(compiled), sha256_label(text));
   }
 
   enum class Then { nothing, removal };  // what follows the look
@@ -491,21 +507,60 @@ class LocalAgent final : public Agent {
   Result<Observation> observe(const TenantId& tenant, const std::vector<QueueView>& queues, Then then, Progress& progress) {
     const Tenant* owner = tenant_of(tenant);
     std::optional<content::Contract> contract;
+    detect::ConcludeOptions options{.critical = owner != nullptr && owner->tier == Tier::critical, .now = deps_.clock.now()};
     if (owner != nullptr && !owner->contract.empty()) {
-      Result<content::Contract> compiled = contract_of(owner->contract);
-      if (compiled) contract = std::move(*compiled);
+      auto compiled = contract_of(owner->contract);
+      if (compiled) std::tie(contract, options.contract) = std::move(*compiled);
       else progress.note("contract " + escape(owner->contract, 120) + " is not checked: " + escape(compiled.error().message(), 200));
     }
     detect::Tally tally(deps_.disk, config_.data_dir, kMostKept);
     CLAW_TRY_ASSIGN(std::vector<OpenLook> open, look_at_all(queues, contract, tally, progress));
-    CLAW_TRY_ASSIGN(Observation seen, detect::conclude(tally, tenant, queues, {.critical = owner != nullptr && owner->tier == Tier::critical}));
+    CLAW_TRY_ASSIGN(options.labels, store_->labels(tenant));
+    CLAW_TRY_ASSIGN(std::vector<detect::Memory> memories, memories_of(queues));
+    options.memories = memories;
+    CLAW_TRY_ASSIGN(Observation seen, detect::conclude(tally, tenant, queues, options));
     seen.kept = tally.take_kept(queues);
     for (OpenLook& look : open) {
       const std::vector<MessageKey> keys = then == Then::removal ? removable(seen, queues[look.queue].id) : std::vector<MessageKey>();
       CLAW_TRY(look.window->settle(keys, deadline()));
     }
     CLAW_TRY(remember(seen));
+    CLAW_TRY(save_memories(queues, memories));
     return seen;
+  }
+
+  // One that cannot be read is begun anew: a memory only adds to what a look sees.
+  Result<std::vector<detect::Memory>> memories_of(const std::vector<QueueView>& queues) {
+    std::vector<detect::Memory> memories;
+    for (const QueueView& queue : queues) {
+      CLAW_TRY_ASSIGN(const std::string bytes, store_->memory(queue.id));
+      Result<detect::Memory> known = bytes.empty() ? Result<detect::Memory>(make_error(Code::not_found, "memory", "none")) : detect::Memory::from_bytes(bytes);
+      if (known.ok()) {
+        memories.push_back(std::move(*known));
+        continue;
+      }
+      std::uint64_t salt = 0;
+      deps_.random.fill(std::as_writable_bytes(std::span(&salt, 1)));
+      memories.emplace_back(salt);
+    }
+    return memories;
+  }
+  Status save_memories(const std::vector<QueueView>& queues, const std::vector<detect::Memory>& memories) {
+    std::vector<std::pair<QueueId, std::string>> bytes;
+    for (std::size_t q = 0; q < queues.size(); ++q) bytes.emplace_back(queues[q].id, memories[q].to_bytes());
+    return store_->save_memories(bytes);
+  }
+  // What we are about to take out will be gone, and that proves nothing.
+  Status forget_planned(const Plan& plan) {
+    std::vector<std::pair<QueueId, std::string>> changed;
+    for (const PlannedQueue& queue : plan.queues) {
+      CLAW_TRY_ASSIGN(const std::string bytes, store_->memory(queue.queue));
+      Result<detect::Memory> memory = bytes.empty() ? Result<detect::Memory>(make_error(Code::not_found, "memory", "none")) : detect::Memory::from_bytes(bytes);
+      if (!memory.ok()) continue;
+      memory->compare_no_more();
+      changed.emplace_back(queue.queue, memory->to_bytes());
+    }
+    return store_->save_memories(changed);
   }
 
   // The queue that `source` sends to what it gives up; nothing when it is gone.
@@ -723,6 +778,12 @@ class LocalAgent final : public Agent {
     return record;
   }
 
+  Status record_decision(const std::string& plan, const char* decision, const TenantId& tenant, const std::string& actor, const std::string& reason) {
+    const json record = {{"tenant", tenant}, {"plan", plan}, {"actor", escape(actor)}, {"decision", decision}, {"reason", escape(reason)}};
+    CLAW_TRY(record_immutable("decision", record.dump()));
+    return {};
+  }
+
   Result<ExecutionRecord> refuse(ExecutionRecord record, const std::string& stage, const Verdict& verdict, const std::string& actor, Progress& progress) {
     StageTimer timer(stage, deps_.clock, progress);
     record.stages.push_back(timer.end(StageStatus::refused, "Nothing was removed: " + verdict.reason));
@@ -786,6 +847,7 @@ class LocalAgent final : public Agent {
 
   Status open_ledger(remedy::Ledger& ledger, const Plan& plan, const std::string& actor, const StoredPlan& stored) {
     if (!ledger.has("open")) {
+      CLAW_TRY(forget_planned(plan));
       CLAW_TRY(ledger.record("open", json{{"actor", escape(actor)}, {"tenant", plan.tenant}, {"skill", plan.skill}, {"protocol", plan.protocol}, {"detector", plan.detector}}.dump()));
       CLAW_TRY(ledger.record("plan", json{{"plan_hash", stored.hash}, {"messages", plan.total()}, {"queues", plan.queues.size()}, {"messages_seen", plan.messages_seen}}.dump()));
       if (stored.state == "approved")

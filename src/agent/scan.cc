@@ -73,7 +73,7 @@ class Conveyor {
 // One queue's pages on their way: the first ones wait until what is usual has been learnt from them.
 class QueuePages {
  public:
-  QueuePages(std::uint32_t queue, const std::optional<content::Contract>& contract, Conveyor& conveyor) : queue_(queue), conveyor_(conveyor), learner_(contract) {}
+  QueuePages(std::uint32_t queue, const std::optional<content::Contract>& contract, std::uint64_t sampled, Conveyor& conveyor) : queue_(queue), conveyor_(conveyor), learner_(contract, sampled) {}
 
   void add(Batch batch) {
     if (learnt_ == nullptr) learner_.learn(batch);
@@ -98,7 +98,7 @@ class QueuePages {
 };
 
 Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const std::optional<content::Contract>& contract, Conveyor& conveyor,
-                  std::vector<OpenLook>& open, Clock& clock, const ScanProgress& progress) {
+                  detect::Tally& tally, std::vector<OpenLook>& open, Clock& clock, const ScanProgress& progress) {
   std::uint64_t total = 0, done = 0;
   for (const QueueView& queue : queues) total += queue.entries;
   for (std::size_t q = 0; q < queues.size(); ++q) {
@@ -108,7 +108,7 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
       continue;
     }
     CLAW_TRY_ASSIGN(auto window, broker.look(queues[q], Deadline::in(clock, kPageTimeout)));
-    QueuePages pages(first_index + static_cast<std::uint32_t>(q), contract, conveyor);
+    QueuePages pages(first_index + static_cast<std::uint32_t>(q), contract, detect::sample_mask(queues[q].entries), conveyor);
     for (;;) {
       if (progress.brake_on()) return make_error(Code::refused, "scan", "the brake is on");
       Batch page = conveyor.blank();
@@ -119,6 +119,7 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
       progress.advance(done, total);
     }
     pages.end();
+    if (window->tells_what_left()) tally.tells_what_left(first_index + static_cast<std::uint32_t>(q));
     if (const std::string remark = window->remark(); !remark.empty()) progress.note(escape(queues[q].id.text(), 120) + ": " + remark);
     if (window->holds()) open.push_back({first_index + static_cast<std::uint32_t>(q), std::move(window)});
   }
@@ -146,7 +147,7 @@ Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint3
   std::vector<std::jthread> examiners;
   // The reader mostly waits for the server: as many examiners as cores, within reason.
   for (unsigned i = 0; i < std::clamp(std::thread::hardware_concurrency(), 1u, kMostExaminers); ++i) examiners.emplace_back(work);
-  Status read = read_pages(broker, queues, first_index, contract, conveyor, open, clock, progress);
+  Status read = read_pages(broker, queues, first_index, contract, conveyor, tally, open, clock, progress);
   conveyor.close();
   examiners.clear();
   return read.ok() ? std::move(examined) : std::move(read);

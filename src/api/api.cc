@@ -116,6 +116,7 @@ const std::vector<Api::Route>& Api::routes() {
       {"POST", "/api/v1/topologies", &Api::wish_topology},
       {"POST", "/api/v1/scans", &Api::wish_scan},
       {"POST", "/api/v1/plans", &Api::wish_plan},
+      {"POST", "/api/v1/findings/{finding}/label", &Api::wish_label},
       {"POST", "/api/v1/plans/{plan}/approve", &Api::wish_approval},
       {"POST", "/api/v1/plans/{plan}/reject", &Api::wish_rejection},
       {"POST", "/api/v1/plans/{plan}/apply", &Api::wish_apply},

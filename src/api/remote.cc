@@ -64,6 +64,12 @@ class Remote final : public AgentCalls {
   Status approve(const std::string& hash, const std::string&, const std::string& reason) override { return decide(hash, "approve", reason); }
   Status reject(const std::string& hash, const std::string&, const std::string& reason) override { return decide(hash, "reject", reason); }
 
+  Status label(const std::string& finding, std::optional<bool> poison, const std::string&, const std::string& reason) override {
+    const std::string said = !poison ? "none" : *poison ? "poison" : "not-poison";
+    CLAW_TRY(carry_out(fmt::format("/api/v1/findings/{}/label", http::percent_encode(finding)), {{"label", said}, {"reason", reason}}, {}, silent(), {}));
+    return {};
+  }
+
   // The agent has the plan: it made it, or it refuses. Its members need not travel again.
   Result<ExecutionRecord> execute_safe_drain(const Plan& plan, const std::string&, Progress& progress) override {
     const std::string hash = plan_hash(plan);

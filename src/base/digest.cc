@@ -3,6 +3,9 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include <bit>
+#include <cstring>
+
 namespace claw {
 namespace {
 
@@ -51,6 +54,36 @@ Digest hmac_sha256(std::string_view key, std::string_view bytes) {
                   &size) != nullptr);
   CLAW_CHECK(size == out.size());
   return out;
+}
+
+namespace {
+
+constexpr std::uint64_t kMix = 0x9e3779b97f4a7c15ull;
+
+std::uint64_t stir(std::uint64_t h) {
+  h = (h ^ h >> 32) * 0xd6e8feb86659fd93ull;
+  h = (h ^ h >> 32) * 0xd6e8feb86659fd93ull;
+  return h ^ h >> 32;
+}
+
+std::uint64_t little_endian(const char* bytes, std::size_t size) {
+  std::uint64_t word = 0;
+  if (size > 0) std::memcpy(&word, bytes, size);
+  if constexpr (std::endian::native == std::endian::big) word = __builtin_bswap64(word);
+  return word;
+}
+
+}  // namespace
+
+std::uint64_t stable_hash(std::uint64_t seed, std::uint64_t word) { return stir((seed + kMix) ^ stir(word)); }
+
+std::uint64_t stable_hash(std::uint64_t seed, std::string_view bytes) {
+  std::uint64_t h = seed ^ bytes.size() * kMix;
+  while (bytes.size() >= sizeof h) {
+    h = std::rotl((h ^ little_endian(bytes.data(), sizeof h)) * kMix, 29);
+    bytes.remove_prefix(sizeof h);
+  }
+  return stir(h ^ little_endian(bytes.data(), bytes.size()));
 }
 
 std::string_view view(const Digest& digest) {

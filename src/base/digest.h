@@ -1,4 +1,4 @@
-// SHA-256, HMAC-SHA-256, and the text forms of bytes.
+// SHA-256, HMAC-SHA-256, a short hash that lasts, and the text forms of bytes.
 #pragma once
 
 #include <array>
@@ -31,6 +31,10 @@ class Sha256 {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// Not against anybody who wants a collision. The same in every build and on every machine: it may be kept on disk.
+std::uint64_t stable_hash(std::uint64_t seed, std::string_view bytes);
+std::uint64_t stable_hash(std::uint64_t seed, std::uint64_t word);
 
 std::string_view view(const Digest& digest);
 std::string hex(std::string_view bytes);

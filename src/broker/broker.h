@@ -30,6 +30,8 @@ class Window {
   virtual Result<bool> next(Batch& page, Deadline deadline) = 0;
   // After the end: what the user should know about how this look went, in words; empty when there is nothing.
   virtual std::string remark() const { return {}; }
+  // After the end: what an earlier look saw and this one did not is no longer in the queue, unless a consumer holds it.
+  virtual bool tells_what_left() const { return true; }
   // After the end: it still hides what it saw, until settle() or its end.
   virtual bool holds() const { return false; }
   // Ends the look, naming what is about to be removed; everything else goes back now. The named ones may stay hidden for some

@@ -113,7 +113,18 @@ std::string show(const Health& health, Style style) {
   return out;
 }
 
-std::string show(const Observation& seen, Style style) {
+std::string evidence_of(const Finding& f) {
+  const SignatureEvidence& e = f.evidence;
+  const std::vector<std::vector<std::string>> rows = {{"", "FAILED", "PASSED", "WAITING", "IN FLIGHT"},
+                                                      {"  with it", grouped(e.failing_messages), grouped(e.passes), grouped(e.waiting), grouped(e.in_flight)},
+                                                      {"  without it", grouped(e.other_failures), grouped(e.other_passes), "", ""}};
+  std::string out = table(rows, {false, true, true, true, true});
+  out += fmt::format("  {} deliveries of it failed; confidence {:.4f}, at least {:.4f}: a threshold acts on the second\n", grouped(e.failures), f.confidence, f.lower_bound);
+  if (!f.sample.empty()) out += fmt::format("  for example: {}\n", escape(fmt::format("{}", fmt::join(f.sample, ", ")), 160));
+  return out + fmt::format("  if that is wrong: deployclaw findings label {}-{} not-poison --reason WHY\n", f.signature.id(), f.tenant);
+}
+
+std::string show(const Observation& seen, Style style, bool explain) {
   std::string out = fmt::format("Looked at {} in {}. Nothing was removed.\n", counted(seen.messages_seen, "message"), counted(seen.queues.size(), "queue"));
   if (!seen.outage.empty()) out += paint(style, "33", seen.outage) + "\n";
   for (const std::string& note : seen.notes) out += escape(note) + "\n";
@@ -125,6 +136,7 @@ std::string show(const Observation& seen, Style style) {
   for (const Finding& f : seen.findings) {
     out += fmt::format("\n{}  {}\n", f.signature.id(), escape(f.explanation));
     if (!f.excerpt.empty()) out += fmt::format("              {}\n", escape(f.excerpt));
+    if (explain) out += evidence_of(f);
   }
   return out + fmt::format("\nNext: deployclaw plan --tenant {}\n", seen.tenant);
 }

@@ -18,7 +18,8 @@ std::string table(const std::vector<std::vector<std::string>>& rows, const std::
 
 std::string show(const Topology& topology, Style style);
 std::string show(const Health& health, Style style);
-std::string show(const Observation& seen, Style style);
+// `explain`: with the evidence in numbers, and what to do where it is wrong.
+std::string show(const Observation& seen, Style style, bool explain = false);
 std::string show(const Proposal& proposal, Style style);
 std::string show(const ExecutionRecord& record, Style style);
 std::string show(const RollbackReport& report, Style style);

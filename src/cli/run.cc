@@ -32,12 +32,12 @@ constexpr const char* kExitCodes = R"(0    done, or nothing to do
 
 struct Options {
   std::string config, data_dir, output = "table";
-  bool quiet = false, no_color = false, yes = false, exit_code = false, ids = false, until_resolved = false;
+  bool quiet = false, no_color = false, yes = false, exit_code = false, ids = false, explain = false, until_resolved = false;
   std::string tenant, queue, skill, out, id, reason, timeout = "60s", interval = "2s", dir, key, order = "exact";
   double confidence = 0;
   std::uint64_t index = 0, canary = 10;
   double rate = 50;
-  std::string signature, to, wait = "30s";
+  std::string signature, to, wait = "30s", label;
 };
 
 // One line a stage on stderr; a bar while it runs when stderr is a terminal.
@@ -157,7 +157,7 @@ class Session {
       auto seen = agent.detect_poison_messages(target, progress_);
       if (!seen) return fail(seen.error());
       drop_below_confidence(*seen);
-      emit(show(*seen, style_), [&] { return scan_json(*seen, o_.queue.empty() ? o_.tenant : o_.queue, o_.ids); });
+      emit(show(*seen, style_, o_.explain), [&] { return scan_json(*seen, o_.queue.empty() ? o_.tenant : o_.queue, o_.ids); });
       return !seen->findings.empty() && o_.exit_code ? kFound : kDone;
     });
   }
@@ -322,6 +322,15 @@ class Session {
       if (!found) return fail(found.error());
       const auto json = nlohmann::json::parse(found->json);
       return emit(fmt::format("{}\n{}\n{}\n", found->id, json.at("explanation").get<std::string>(), json.at("excerpt").get<std::string>()), [&] { return json.dump(1); });
+    });
+  }
+
+  int findings_label() {
+    const std::optional<bool> poison = o_.label == "none" ? std::nullopt : std::optional(o_.label == "poison");
+    return with_agent([&](AgentCalls& agent) -> int {
+      if (const Status said = agent.label(o_.id, poison, deps_.user, o_.reason); !said) return fail(said.error());
+      const std::string text = o_.label == "none" ? "is what it was: evidence alone counts" : poison.value_or(false) ? "is labelled poison: from the next look on that weighs like 35 failures" : "is labelled not poison: nothing is removed for it";
+      return emit(fmt::format("{} {}.\n", o_.id, text), [&] { return nlohmann::json{{"finding", o_.id}, {"label", o_.label}}.dump(1); });
     });
   }
 
@@ -715,6 +724,7 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
   scan->add_option("--tenant", o.tenant);
   scan->add_option("--queue", o.queue, "BROKER/QUEUE");
   scan->add_option("--confidence", o.confidence, "only findings at least this sure")->check(CLI::Range(0.0, 1.0));
+  scan->add_flag("--explain", o.explain, "the evidence in numbers");
   scan->add_flag("--ids", o.ids, "every message's id (json)");
   scan->add_flag("--exit-code", o.exit_code, "end with 5 when something is found");
   CLI::App* plan = verb(&app, "plan", "what would be removed, why, in which waves", &Session::plan);
@@ -749,6 +759,10 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
   CLI::App* findings = family("findings", "what was found");
   verb(findings, "list", "newest first", &Session::findings_list);
   id(verb(findings, "show", "one finding", &Session::findings_show), "finding");
+  CLI::App* label = verb(findings, "label", "say that a finding is poison or is not; remembered, and weighed in every look", &Session::findings_label);
+  id(label, "finding");
+  label->add_option("label", o.label)->required()->check(CLI::IsMember({"poison", "not-poison", "none"}));
+  label->add_option("--reason", o.reason, "why; it is shown with the finding and recorded")->required();
   CLI::App* snapshots = family("snapshots", "encrypted copies of what was removed");
   for (const bool verify_them : {false, true}) {
     CLI::App* sub = snapshots->add_subcommand(verify_them ? "verify" : "list", verify_them ? "decrypt and check" : "all of them");

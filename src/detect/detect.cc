@@ -1,8 +1,11 @@
 #include "detect/detect.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
+#include "base/text.h"
 #include "detect/beta.h"
 #include "detect/mine.h"
 #include "detect/words.h"
@@ -28,14 +31,15 @@ std::vector<Mined> suspicions(const Population& population, const Mining& mining
   std::vector<Mined> found;
   for (AtomId a = 0; a < population.atoms.size(); ++a) {
     const Counts& c = mining.left[a];
-    const bool defect = population.atoms[a].kind == Atom::Kind::defect;
-    // A contract that many violate, or that those who pass violate, is out of date: a note, and nobody is suspected.
-    const bool violation = population.atoms[a].kind == Atom::Kind::contract && c.passes == 0 && c.messages * 2 <= mining.total.messages;
-    if ((!defect && !violation) || c.messages == 0) continue;
     Mined one{.atom = a, .level = kFailedLevel, .counts = c};
     for (std::uint32_t sub = 0; sub < population.subs[a].size(); ++sub) one.subs.push_back(sub);
-    const double failed = static_cast<double>(c.failing()) + 0.5, passed = static_cast<double>(c.passes) + 0.5;
-    one.confidence = std::fmin(c.failing() == 0 ? kCapContentOnly : mining.passes_visible ? 1.0 : kCapWithoutPasses, failed / (failed + passed));
+    recall(population, one);
+    const bool defect = population.atoms[a].kind == Atom::Kind::defect;
+    // A contract that many violate, or that those who pass violate, is out of date: a note, and nobody is suspected.
+    const bool violation = population.atoms[a].kind == Atom::Kind::contract && c.passes + one.passed_before == 0 && c.messages * 2 <= mining.total.messages;
+    if ((!defect && !violation) || c.messages == 0) continue;
+    const double failed = static_cast<double>(c.failing()) + 0.5, passed = static_cast<double>(c.passes + one.passed_before) + 0.5;
+    one.confidence = std::fmin(c.failing() == 0 ? kCapContentOnly : comparable(mining, one) ? 1.0 : kCapWithoutPasses, failed / (failed + passed));
     one.lower_bound = c.failing() == 0 ? 0 : std::fmin(kCapUnproven, beta_quantile(kLower, failed, passed));
     found.push_back(std::move(one));
   }
@@ -89,9 +93,28 @@ class Members {
   std::vector<std::uint32_t> suspicion_of_;
 };
 
-SignatureEvidence evidence_of(const Mining& mining, const Counts& c) {
-  return {.failures = c.attempts, .failing_messages = c.failing(), .passes = c.passes, .waiting = c.waiting, .in_flight = c.in_flight,
-          .other_failures = mining.total.failing() - c.failing(), .other_passes = mining.total.passes - c.passes};
+SignatureEvidence evidence_of(const Mining& mining, const Mined& mined) {
+  const Counts& c = mined.counts;
+  const std::uint64_t others_before = mined.all_before - std::min(mined.all_before, mined.passed_before);
+  return {.failures = c.attempts, .failing_messages = c.failing(), .passes = c.passes + mined.passed_before, .waiting = c.waiting, .in_flight = c.in_flight,
+          .other_failures = mining.total.failing() - c.failing(), .other_passes = mining.total.passes - c.passes + others_before};
+}
+
+// What somebody said of this signature. It cannot outweigh one pass, and acts for nobody where others must not be acted for.
+void weigh(const Label& label, const Mined& mined, bool may_act, bool critical, Finding& f) {
+  constexpr double kSaidWeighs = 35;  // like so many failures: alone, a lower bound of 0.92
+  f.explanation += fmt::format(" {} labelled it {} on {}: {}.", escape(label.actor, 60), label.poison ? "poison" : "not poison", rfc3339(label.at).substr(0, 10), escape(label.reason, 200));
+  if (!label.poison) {
+    f.lower_bound = 0;
+    f.explanation += " Nothing is removed for it until that is changed.";
+    return;
+  }
+  if (!may_act || mined.nothing_passed_then || f.evidence.passes > 0) return;
+  const double failed = static_cast<double>(mined.counts.failing()) + kSaidWeighs;
+  double bound = beta_quantile(kLower, failed + 0.5, 0.5);
+  if (critical && mined.counts.failing() == 0) bound = std::min(bound, kCapDowngraded);  // nothing of a critical tenant goes before it has failed once
+  f.confidence = std::max(f.confidence, rounded((failed + 0.5) / (failed + 1)));
+  f.lower_bound = std::max(f.lower_bound, rounded_down(bound));
 }
 
 std::string excerpt_of(const Population& population, const Mined& mined) {
@@ -128,7 +151,7 @@ const Learnt& Learner::freeze() {
   if (!decided_) decide();
   content::FeatureReader& reader = opens_ ? inside_ : plain_;
   reader.freeze();
-  return learnt_.emplace(Learnt{.reader = reader, .opener = opens_ ? std::optional(opener_) : std::nullopt, .contract = contract_});
+  return learnt_.emplace(Learnt{.reader = reader, .opener = opens_ ? std::optional(opener_) : std::nullopt, .contract = contract_, .sampled = sampled_});
 }
 
 KeptContent Tally::take_kept(const std::vector<QueueView>& queues) {
@@ -145,6 +168,11 @@ Result<Observation> conclude(Tally& tally, const TenantId& tenant, const std::ve
   out.tenant = tenant;
   out.queues = queues;
   Population population(tally.examiners(), queues.size());
+  population.contract = options.contract;
+  for (std::uint32_t q = 0; q < options.memories.size(); ++q) {
+    options.memories[q].learn(population, q, queues.at(q), tally.compares(q), options.now);
+    options.memories[q].tell(population, q);
+  }
   Mining mining = mine(population);
   out.messages_seen = mining.total.messages;
   for (const Examiner& e : tally.examiners()) out.bytes_seen += e.bytes();
@@ -165,13 +193,14 @@ Result<Observation> conclude(Tally& tally, const TenantId& tenant, const std::ve
     f.signature = signature_of(population, mined[i], names);
     f.tenant = tenant;
     f.count = mined[i].counts.messages - all[i].unnamed;
-    f.evidence = evidence_of(mining, mined[i].counts);
+    f.evidence = evidence_of(mining, mined[i]);
     f.excerpt = excerpt_of(population, mined[i]);
     f.explanation = explanation_of(population, mining, mined[i], f.signature, all[i].unnamed);
     f.confidence = rounded(mined[i].confidence);
     f.lower_bound = rounded_down(mined[i].lower_bound);
     if (!out.outage.empty() || overflowed) f.lower_bound = 0;
-    if (options.critical && mined[i].counts.passes > 0) f.lower_bound = std::min(f.lower_bound, kCapDowngraded);
+    if (options.critical && f.evidence.passes > 0) f.lower_bound = std::min(f.lower_bound, kCapDowngraded);
+    if (const auto said = options.labels.find(f.signature.id()); said != options.labels.end()) weigh(said->second, mined[i], out.outage.empty() && !overflowed, options.critical, f);
   }
   std::stable_sort(all.begin(), all.end(), [](const Concluded& a, const Concluded& b) {
     const double weight_a = a.finding.lower_bound * static_cast<double>(a.finding.count), weight_b = b.finding.lower_bound * static_cast<double>(b.finding.count);

@@ -8,10 +8,13 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "detect/examine.h"
+#include "detect/memory.h"
 #include "model/finding.h"
 #include "model/message.h"
 
@@ -24,7 +27,8 @@ inline constexpr std::size_t kMostMembers = 2'000'000;  // explicit ids kept; be
 class Learner {
  public:
   Learner() = default;
-  explicit Learner(std::optional<content::Contract> contract) : contract_(std::move(contract)) {}
+  // `sampled`: mask of the messages that are to be remembered, see sample_mask().
+  explicit Learner(std::optional<content::Contract> contract, std::uint64_t sampled = kNotSampled) : contract_(std::move(contract)), sampled_(sampled) {}
 
   // False when it has learnt enough, or seen enough without learning.
   bool wants_more() const { return !(opens_ ? inside_ : plain_).learnt_enough() && looked_ < kMostLookedAt && bytes_ < kMostBytes; }
@@ -46,6 +50,7 @@ class Learner {
   std::size_t looked_ = 0;
   std::uint64_t bytes_ = 0;
   std::optional<content::Contract> contract_;
+  std::uint64_t sampled_ = kNotSampled;
   std::optional<Learnt> learnt_;
 };
 
@@ -62,6 +67,12 @@ class Tally {
     examiners_.push_back(std::move(examiner));
   }
   std::vector<Examiner>& examiners() { return examiners_; }
+  // Of a queue, by its index, whose look ended so that it can be compared with the one before, see Window. By any thread.
+  void tells_what_left(std::uint32_t queue) {
+    const std::lock_guard lock(mutex_);
+    tells_.insert(queue);
+  }
+  bool compares(std::uint32_t queue) const { return tells_.contains(queue); }
   // Moves out what was kept of the content of messages with a defect, at most kMostContent.
   KeptContent take_kept(const std::vector<QueueView>& queues);
 
@@ -69,10 +80,15 @@ class Tally {
   ChunkStore store_;
   std::mutex mutex_;
   std::vector<Examiner> examiners_;
+  std::set<std::uint32_t> tells_;
 };
 
 struct ConcludeOptions {
   bool critical = false;  // the tenant's tier: one pass with a signature and nothing is removed for it
+  std::string contract = {};  // names the tenant's, so that another one is not taken for it; empty: there is none
+  Labels labels = {};
+  std::span<Memory> memories = {};  // by queue; what they hold is told, and they learn from this look. Empty: nothing is remembered
+  WallTime now{};
 };
 
 // Fails when what the look kept cannot be read again.

@@ -1,7 +1,16 @@
 #include "detect/detect.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <clocale>
+#include <cstdlib>
+#include <filesystem>
+#include <locale>
+
+#include "base/digest.h"
 #include "detect/beta.h"
 #include "testing/fault_disk.h"
 
@@ -110,7 +119,7 @@ std::string text_of(const Observation& seen) {
   for (const std::string& note : seen.notes) out += note + "\n";
   for (std::size_t f = 0; f < seen.findings.size(); ++f) {
     const Finding& one = seen.findings[f];
-    out += one.signature.id() + " " + one.signature.text + " " + one.explanation + " " + one.excerpt + " " + std::to_string(one.confidence) + " " + std::to_string(one.lower_bound) + "\n";
+    out += one.signature.id() + " " + one.signature.text + " " + one.explanation + " " + one.excerpt + " " + fmt::format("{} {}", one.confidence, one.lower_bound) + "\n";
     for (const PoisonRef& member : seen.members[f]) out += message_id(seen.queues[member.queue].type, member) + ",";
   }
   return out;
@@ -146,6 +155,65 @@ Corpus orders(std::size_t count, Poison&& poison) {
     c.add(body, !delivered ? kWaits : poison(body, i) ? kFail : kPass);
   }
   return c;
+}
+
+// A locale in which a decimal point is a comma and thousands are grouped, made where the machine has none.
+class German {
+ public:
+  German() {
+    char name[] = "/tmp/claw-locale-XXXXXX";
+    dir_ = ::mkdtemp(name);
+    const std::string make = "localedef -i de_DE -f UTF-8 " + dir_ + "/de_DE.UTF-8 2>/dev/null";
+    made_ = std::system(make.c_str()) == 0;
+    ::setenv("LOCPATH", dir_.c_str(), 1);
+    made_ = made_ && std::setlocale(LC_ALL, "de_DE.UTF-8") != nullptr;
+    if (made_) std::locale::global(std::locale("de_DE.UTF-8"));
+  }
+  ~German() {
+    std::locale::global(std::locale::classic());
+    std::setlocale(LC_ALL, "C");
+    ::unsetenv("LOCPATH");
+    std::filesystem::remove_all(dir_);
+  }
+  bool made() const { return made_; }
+
+ private:
+  std::string dir_;
+  bool made_ = false;
+};
+
+// The digests stand here so that every compiler that builds this test is held to the same bytes.
+TEST(Detect, the_same_findings_to_the_byte_for_threads_pages_compilers_and_locales) {
+  const auto pairs = [](const std::string& body, std::size_t i) { return body.find("refund") != body.npos && body.find("null") != body.npos && i % 17 != 0; };
+  const auto values = [](const std::string& body, std::size_t i) { return body.find("XX1") != body.npos || body.find("XX2") != body.npos || i % 501 == 0; };
+  const std::vector<std::pair<Corpus, std::string>> expected = {
+      {incident(300, 2'000, 1'000), "sha256:8445d14a35a3e65a317403e11da635a4c758aa49192a475963ed1a82a776ece6"},
+      {orders(9'000, pairs), "sha256:950c9f9e723a8f062cfb01b0ccac716c5310d50da8f793debb80683f2f1ca31b"},
+      {orders(9'000, values), "sha256:42dded7f350390a2c49effa8fec96790b03cd951b676a44adb23d9862305f7d2"},
+  };
+  const auto all = [&](const char* where) {
+    for (const auto& [corpus, digest] : expected)
+      for (const std::size_t threads : {1, 2, 8})
+        for (const std::size_t page : {100, 777}) EXPECT_EQ(sha256_label(text_of(corpus.observe(page, threads))), digest) << where << ", " << threads << " threads, pages of " << page;
+  };
+  all("C");
+  // In a process of its own: a locale is a matter of the whole process, and one from LOCPATH is never freed.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    {
+      const German german;
+      EXPECT_TRUE(german.made()) << "localedef and the sources of de_DE are needed (Debian: locales)";
+      char number[16];
+      std::snprintf(number, sizeof number, "%.1f", 0.5);
+      EXPECT_STREQ(number, "0,5");
+      all("de_DE");
+    }
+    std::fflush(stdout);
+    ::_exit(::testing::Test::HasFailure() ? 1 : 0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 const Finding* surest(const Observation& seen) { return seen.findings.empty() ? nullptr : &seen.findings[0]; }

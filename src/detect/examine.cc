@@ -4,6 +4,8 @@
 #include <cstring>
 #include <new>
 
+#include "base/digest.h"
+
 namespace claw::detect {
 namespace {
 
@@ -78,8 +80,17 @@ std::string path_of(std::string_view pointer) {
 
 }  // namespace
 
+std::uint64_t sample_mask(std::uint64_t messages) {
+  std::uint64_t mask = 0;
+  while (messages > kMostRemembered) messages /= 2, mask = mask * 2 + 1;
+  return mask;
+}
+
+std::uint64_t identity_of(MessageKey key) { return stable_hash(stable_hash(0, key.high), key.low); }
+std::uint64_t identity_of(std::string_view body) { return stable_hash(0, body); }
+
 Examiner::Examiner(const Learnt& learnt, std::uint32_t queue, ChunkStore& store)
-    : reader_(learnt.reader), opener_(learnt.opener), contract_(learnt.contract), queue_(queue), rows_(1), by_hash_(256), store_(&store) {}
+    : reader_(learnt.reader), opener_(learnt.opener), contract_(learnt.contract), queue_(queue), rows_(1), by_hash_(256), store_(&store), sampled_(learnt.sampled) {}
 
 std::string redacted(std::string_view value, std::uint64_t offset) {
   const std::size_t place = std::min<std::size_t>(offset, value.size());
@@ -127,6 +138,7 @@ Status Examiner::examine(const Batch& page, std::uint64_t number) {
     seen.row = row_of(features, features.defect ? kNone : violation_of(inside), number, inside);
     seen.by_digest = !fields.empty() && fields.front().name.empty();  // a body: of a list, or of a broker without ids
     values_at = std::copy_n(features.values.begin(), columns, values_at);
+    if (seen.by_digest && sampled_ != kNotSampled) sample(fields.front().value, seen.evidence_only, number, i);
     if (seen.evidence_only) continue;
     for (const Field& field : fields) bytes_ += field.value.size();
     // An id that the broker gave is identity enough where nothing says that the message is bad.
@@ -137,6 +149,14 @@ Status Examiner::examine(const Batch& page, std::uint64_t number) {
     if (store_->may_keep_content(content)) kept_.emplace(std::pair(number, entry.key), SeenContent{owned(fields), neighbours_of(page, i)});
   }
   return keep(number, size);
+}
+
+void Examiner::sample(std::string_view body, bool evidence_only, std::uint64_t page, std::size_t index) {
+  constexpr std::size_t kMostDead = 100'000;
+  const std::uint64_t identity = identity_of(body);
+  if ((identity & sampled_) != 0) return;
+  if (!evidence_only) bodies_.push_back({page, index, identity});
+  else if (dead_.size() < kMostDead) dead_.push_back(identity);
 }
 
 // The page under way goes to where it stays.

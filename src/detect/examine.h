@@ -78,6 +78,22 @@ struct Chunk {
   std::size_t bytes() const { return Kept::bytes(size, columns, digests); }
 };
 
+// A body that stands for itself in what is remembered of its queue, see memory.h.
+struct SampledBody {
+  std::uint64_t page;
+  std::uint64_t index;  // in the page
+  std::uint64_t identity;
+  auto operator<=>(const SampledBody&) const = default;
+};
+
+// A queue's messages are remembered by sample: those whose identity has all bits of this mask zero, about kMostRemembered.
+inline constexpr std::uint64_t kMostRemembered = 20'000;
+inline constexpr std::uint64_t kNotSampled = UINT64_MAX;
+std::uint64_t sample_mask(std::uint64_t messages);
+// The same in every build, for they are compared with what is on disk.
+std::uint64_t identity_of(std::string_view body);
+std::uint64_t identity_of(MessageKey key);
+
 struct DefectName {
   std::string kind, path, what;
   auto operator<=>(const DefectName&) const = default;
@@ -108,6 +124,7 @@ struct Learnt {
   content::FeatureReader reader;                // frozen
   std::optional<Opener> opener = {};            // where messages are wrapped
   std::optional<content::Contract> contract = {};
+  std::uint64_t sampled = kNotSampled;          // mask
 };
 
 // One a thread and queue, with its own copy of what was learnt.
@@ -132,6 +149,7 @@ class Examiner {
   std::uint32_t defect_of(const content::Defect& defect, std::uint64_t number, std::span<const Field> fields);
   std::uint32_t violation_of(std::span<const Field> fields);
   void grow_table();
+  void sample(std::string_view body, bool evidence_only, std::uint64_t page, std::size_t index);
   bool is_odd(std::uint32_t row, const content::Values& values) const;
 
   content::FeatureReader reader_;
@@ -151,6 +169,9 @@ class Examiner {
   std::vector<Digested> digests_;    // of it
   std::vector<Chunk> chunks_;
   std::map<std::pair<std::uint64_t, MessageKey>, SeenContent> kept_;  // (page, key)
+  std::uint64_t sampled_;  // mask
+  std::vector<SampledBody> bodies_;
+  std::vector<std::uint64_t> dead_;  // sampled bodies of a dead or processing list
   std::size_t deviations_ = 0;  // in rows_
   std::uint64_t bytes_ = 0;
   bool overflowed_ = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string_view>
+#include <tuple>
 
 #include "detect/beta.h"
 
@@ -112,12 +113,12 @@ class Miner {
   }
 
   // The attributable probability of failing at a level: lower bound for ranking, and whether chance can be ruled out.
-  double bound(const Counts& with, std::size_t level, std::size_t tests, bool& significant) const {
+  double bound(const Mined& what, const Counts& with, std::size_t level, std::size_t tests, bool& significant) const {
     const auto s = static_cast<double>(with.stuck[level]), others = static_cast<double>(total_.stuck[level] - with.stuck[level]);
     const double alpha = std::log(0.01 / static_cast<double>(tests));
-    if (out_.passes_visible) {
-      const auto passed = static_cast<double>(with.passes);
-      const double q0 = wilson_upper(others, others + static_cast<double>(total_.passes - with.passes));
+    if (comparable(out_, what)) {
+      const auto passed = static_cast<double>(with.passes + what.passed_before);
+      const double q0 = wilson_upper(others, others + others_passed(what, with));
       significant = log_tail(s, s + passed, q0) <= alpha;
       return q0 >= 1 ? 0 : (wilson_lower(s, s + passed) - q0) / (1 - q0);
     }
@@ -127,12 +128,19 @@ class Miner {
     return std::fmin(kCapWithoutPasses, 1 - share * (s + others) / s);
   }
 
+  double others_passed(const Mined& what, const Counts& with) const {
+    return static_cast<double>(total_.passes - with.passes) + static_cast<double>(what.all_before - std::min(what.all_before, what.passed_before));
+  }
+
+  std::uint64_t passes_of(AtomId atom, std::uint32_t sub) const { return subs_[atom][sub].passes + (all_.remembered.empty() ? 0 : all_.remembered[atom].by_sub[sub]); }
+
   // Best level of attempts for what these counts are of.
   void rate(Scored& scored, std::size_t tests) const {
+    recall(all_, scored.what);
     for (std::size_t level = 1; level < kLevels.size(); ++level) {
       if (scored.counts.stuck[level] < kLeastSupport) break;
       bool significant = false;
-      const double lower = bound(scored.counts, level, tests, significant);
+      const double lower = bound(scored.what, scored.counts, level, tests, significant);
       if (!significant || lower <= scored.lower + 1e-9) continue;
       scored.lower = lower;
       scored.significant = true;
@@ -153,7 +161,7 @@ class Miner {
     std::uint64_t failing = 0, passing = 0;
     for (std::uint32_t sub = 0; sub < subs_[atom].size(); ++sub) {
       const Counts& c = subs_[atom][sub];
-      if (c.passes > 0 && c.passes * 20 > c.stuck[1]) {
+      if (const std::uint64_t passes = passes_of(atom, sub); passes > 0 && passes * 20 > c.stuck[1]) {
         ++passing;
         what.harmless.push_back(sub);
       } else if (fails_for_sure(atom, c)) {
@@ -168,7 +176,7 @@ class Miner {
       return sum;
     }
     for (std::uint32_t sub = 0; sub < subs_[atom].size(); ++sub)
-      if (!fails_for_sure(atom, subs_[atom][sub]) && subs_[atom][sub].passes == 0) what.subs.push_back(sub), sum.add(subs_[atom][sub]);
+      if (!fails_for_sure(atom, subs_[atom][sub]) && passes_of(atom, sub) == 0) what.subs.push_back(sub), sum.add(subs_[atom][sub]);
     std::sort(what.subs.begin(), what.subs.end());
     return sum;
   }
@@ -179,7 +187,7 @@ class Miner {
     for (std::uint32_t sub = 0; sub < subs_[atom].size(); ++sub) {
       if (!breaks_structure(all_.subs[atom][sub])) continue;
       failing += subs_[atom][sub].failing();
-      passing += subs_[atom][sub].passes;
+      passing += passes_of(atom, sub);
     }
     if (failing < kProvesStructure || passing > 0) return;
     for (std::uint32_t sub = 0; sub < subs_[atom].size(); ++sub) {
@@ -339,14 +347,15 @@ class Miner {
 
   void judge(Mined& what) const {
     const auto s = static_cast<double>(what.counts.stuck[what.level]);
-    if (!out_.passes_visible) {
+    recall(all_, what);
+    if (!comparable(out_, what)) {
       bool significant = false;
-      what.lower_bound = std::fmax(0, bound(what.counts, what.level, 1, significant));
+      what.lower_bound = std::fmax(0, bound(what, what.counts, what.level, 1, significant));
       what.confidence = std::fmin(kCapWithoutPasses, (s + 0.5) / (s + 1));
       return;
     }
-    const auto passed = static_cast<double>(what.counts.passes), others = static_cast<double>(total_.stuck[what.level] - what.counts.stuck[what.level]);
-    double q0 = wilson_upper(others, others + static_cast<double>(total_.passes - what.counts.passes));
+    const auto passed = static_cast<double>(what.counts.passes + what.passed_before), others = static_cast<double>(total_.stuck[what.level] - what.counts.stuck[what.level]);
+    double q0 = wilson_upper(others, others + others_passed(what, what.counts));
     const auto near = static_cast<double>(what.near_failures), around = near + static_cast<double>(what.near_passes);
     if (around > 0) q0 = std::fmax(q0, wilson_lower(near, around));
     const auto net = [q0](double p) { return q0 >= 1 ? 0 : std::fmax(0, (p - q0) / (1 - q0)); };
@@ -363,6 +372,24 @@ class Miner {
 };
 
 }  // namespace
+
+void recall(const Population& population, Mined& mined) {
+  if (population.remembered.empty()) return;
+  const auto of = [&](AtomId atom, bool some) {
+    const Remembered& r = population.remembered[atom];
+    std::uint64_t passed = 0;
+    for (std::uint32_t sub = 0; sub < r.by_sub.size(); ++sub)
+      if (!some || std::binary_search(mined.subs.begin(), mined.subs.end(), sub)) passed += r.by_sub[sub];
+    return std::pair(passed, r.all);
+  };
+  std::tie(mined.passed_before, mined.all_before) = of(mined.atom, population.atoms[mined.atom].general());
+  if (mined.with == kNoAtom) return;
+  const auto [passed, all] = of(mined.with, false);
+  mined.passed_before = std::min(mined.passed_before, passed);
+  mined.all_before = std::min(mined.all_before, all);
+}
+
+bool comparable(const Mining& mining, const Mined& mined) { return mining.passes_visible || mined.all_before > 0 || mined.passed_before > 0; }
 
 Mining mine(Population& population) { return Miner(population).run(); }
 

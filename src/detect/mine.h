@@ -27,6 +27,7 @@ struct Mined {
   bool generalises = false;              // so many different subs fail that a new one is held to fail too
   std::uint8_t level = 0;                // the failures counted are messages at this level of attempts or above
   Counts counts;
+  std::uint64_t passed_before = 0, all_before = 0;  // as remembered: with it, and all
   double confidence = 0, lower_bound = 0;
   std::uint64_t near_failures = 0, near_passes = 0;  // of others, in the time in which it failed
   bool nothing_passed_then = false;      // its failures fall into a time in which nearly nothing passed
@@ -36,9 +37,14 @@ struct Mining {
   std::vector<Mined> signatures;  // in the order in which they were taken; Chunk::explained refers to it
   Counts total, rest;             // of all; of what no signature explains
   std::vector<Counts> left;       // by atom: of what no signature explains
-  bool passes_visible = false;
+  bool passes_visible = false;  // in this look
   std::optional<AtomId> universal; // what more than half of all have, and what fails
 };
+
+// Fills in what earlier looks know of what is meant: of two at once at most what they know of either.
+void recall(const Population& population, Mined& mined);
+// Whether there is anything that passed to compare with.
+bool comparable(const Mining& mining, const Mined& mined);
 
 Mining mine(Population& population);
 

@@ -127,7 +127,17 @@ Population::Population(std::vector<Examiner>& examiners, std::size_t queue_count
     for (std::size_t s = e.reader_.learnt_slots(); s < e.reader_.slots(); ++s) new_paths[e.queue_].insert(e.reader_.path(static_cast<content::Slot>(s)));
     if (e.reader_.learnt_slots() + new_paths[e.queue_].size() >= content::Paths::kMostSlots) crowded[e.queue_] = true;
     overflowed = overflowed || e.overflowed_;
-    for (std::size_t s = 2; s < e.reader_.learnt_slots(); ++s) usual.try_emplace(e.reader_.path(static_cast<content::Slot>(s)), e.reader_.usual_of(static_cast<content::Slot>(s)));
+    Queue& of = queues[e.queue_];
+    for (std::size_t s = 2; s < e.reader_.learnt_slots(); ++s) of.usual.try_emplace(e.reader_.path(static_cast<content::Slot>(s)), e.reader_.usual_of(static_cast<content::Slot>(s)));
+    of.opened = e.opener_.has_value();
+    of.sampled = e.sampled_;
+    of.bodies.insert(of.bodies.end(), e.bodies_.begin(), e.bodies_.end());
+    of.dead.insert(e.dead_.begin(), e.dead_.end());
+  }
+
+  for (Queue& of : queues) {
+    std::sort(of.bodies.begin(), of.bodies.end());
+    for (const auto& [path, words] : of.usual) usual.try_emplace(path, words);
   }
 
   // Name everything, number the names, then translate.

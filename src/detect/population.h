@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "detect/examine.h"
@@ -56,6 +57,12 @@ struct Counts {
   std::uint64_t failing() const { return stuck[kFailedLevel]; }
 };
 
+// What earlier looks know of an atom, see memory.h.
+struct Remembered {
+  std::uint64_t all = 0;               // messages that passed while the atom could be seen and others still pass
+  std::vector<std::uint64_t> by_sub;   // of them those that had it
+};
+
 class Population {
  public:
   struct Queue {
@@ -64,6 +71,11 @@ class Population {
     std::array<std::array<std::vector<Has>, 256>, content::kColumns> values;
     std::array<std::bitset<256>, content::kColumns> known;  // ids with at least one atom
     std::size_t columns = 0;
+    std::map<std::string, std::string> usual;    // path → what is usual there, in words
+    bool opened = false;                         // its messages are wrapped
+    std::uint64_t sampled = kNotSampled;         // mask
+    std::vector<SampledBody> bodies;             // sorted
+    std::unordered_set<std::uint64_t> dead;      // sampled bodies of its dead list
   };
 
   explicit Population(std::vector<Examiner>& examiners, std::size_t queues);
@@ -72,7 +84,9 @@ class Population {
   std::vector<std::vector<Has>> rows;       // merged; Seen::row refers to it
   std::vector<Atom> atoms;                  // sorted
   std::vector<std::vector<std::string>> subs;  // by atom, for general ones: names, sorted
-  std::map<std::string, std::string> usual;    // path → what is usual there, in words
+  std::vector<Remembered> remembered;          // by atom; empty where nothing is
+  std::string contract;                        // names the tenant's, empty when there is none
+  std::map<std::string, std::string> usual;    // path → what is usual there, in words, in the first queue that has it
   std::map<DefectName, std::string> excerpts;
   bool overflowed = false;
 

@@ -89,11 +89,13 @@ std::string explanation_of(const Population& population, const Mining& mining, c
     text += " Content only: nothing with this defect has been seen to fail, so nothing is removed for it.";
   } else {
     const std::uint64_t failed = c.stuck[std::max<std::uint8_t>(mined.level, 1)];
-    text += fmt::format(" {} of {} delivered messages with it failed, {} deliveries in all; {} of {} passes had it.", grouped(failed), grouped(failed + c.passes),
-                        grouped(c.attempts), grouped(c.passes), grouped(mining.total.passes));
+    text += fmt::format(" {} of {} delivered messages with it failed, {} deliveries in all; {} of {} passes had it.", grouped(failed), grouped(failed + c.passes + mined.passed_before),
+                        grouped(c.attempts), grouped(c.passes + mined.passed_before), grouped(mining.total.passes + mined.all_before));
+    if (mined.all_before > 0) text += fmt::format(" {} of these passes are known from earlier looks: gone from the queue, and acknowledged as far as counts tell.", grouped(mined.all_before));
+    else if (mined.passed_before > 0) text += fmt::format(" {} with it passed between earlier looks.", grouped(mined.passed_before));
   }
   if (!mined.harmless.empty()) text += " Left alone, because it passes: " + list_of(population.subs[mined.atom], mined.harmless) + ".";
-  if (!mining.passes_visible) text += " No acknowledged message is visible to compare with: confidence is capped at 0.90.";
+  if (!comparable(mining, mined)) text += " No acknowledged message is visible to compare with: confidence is capped at 0.90.";
   if (mined.nothing_passed_then)
     text += fmt::format(" Consumer outage or deploy, not poison: while it failed, {} others failed and {} passed.", grouped(mined.near_failures), grouped(mined.near_passes));
   if (c.waiting > 0) text += fmt::format(" {} more have it and were not delivered yet.", grouped(c.waiting));

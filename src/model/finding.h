@@ -64,6 +64,15 @@ struct Finding {
 // Content of candidates that the scan kept, so that a removal right after it need not read it again. Bounded.
 using KeptContent = std::map<QueueId, ContentByKey>;
 
+// What a person said of a signature. Remembered, and weighed with the evidence.
+struct Label {
+  bool poison = false;
+  std::string actor;   // "user:root"
+  std::string reason;
+  WallTime at{};
+};
+using Labels = std::map<std::string, Label>;  // by signature id
+
 // Everything one scan of a tenant (or of one queue) saw.
 struct Observation {
   TenantId tenant;

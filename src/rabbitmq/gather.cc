@@ -7,7 +7,7 @@ namespace claw::rabbitmq {
 Result<Permission> may_look(Session& session, const std::string& queue, Deadline deadline) {
   CLAW_TRY_ASSIGN(const QueueFacts facts, session.queue(queue, deadline));
   CLAW_TRY_ASSIGN(const BrokerFacts broker, session.broker(deadline));
-  Permission out{.limits = hold_limits(facts, broker), .delivery_limit = delivery_limit(facts, broker), .promise = judge_look(facts, broker)};
+  Permission out{.limits = hold_limits(facts, broker), .delivery_limit = delivery_limit(facts, broker), .promise = judge_look(facts, broker), .priorities = facts.max_priority > 0};
   if (!out.promise.refusal.empty()) return make_error(Code::refused, "look at " + session.name + "/" + escape(queue, 120), out.promise.refusal);
   return out;
 }

@@ -38,6 +38,7 @@ struct Permission {
   HoldLimits limits;
   std::optional<std::int64_t> delivery_limit;
   LookPromise promise;
+  bool priorities = false;  // a message may overtake others
 };
 Result<Permission> may_look(Session& session, const std::string& queue, Deadline deadline);
 

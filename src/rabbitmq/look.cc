@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::size_t kPageMessages = 1'000;
 constexpr std::size_t kPageBytes = 1u << 20;
-constexpr std::uint64_t kMostDead = 2'000;  // of the dead-letter queue: a sample is enough as evidence
 constexpr std::uint16_t kStreamPrefetch = 2'000;
 constexpr Millis kStreamQuiet{1'000};
 constexpr Millis kStreamTime{120'000};
@@ -75,18 +74,22 @@ class Witness {
 
 class TakeWindow final : public Window {
  public:
-  TakeWindow(Session& session, std::string queue, Permission may, std::string dead, Permission may_dead)
-      : session_(session), queue_(std::move(queue)), dead_(std::move(dead)), may_(std::move(may)), may_dead_(std::move(may_dead)), witness_(session.holds[queue_]) {}
+  // `dead`: the dead-letter queue to be read first, empty for none; `has_dead`: there is one.
+  TakeWindow(Session& session, std::string queue, Permission may, std::string dead, Permission may_dead, bool has_dead)
+      : session_(session), queue_(std::move(queue)), dead_(std::move(dead)), may_(std::move(may)), may_dead_(std::move(may_dead)), witness_(session.holds[queue_]), dead_known_(!has_dead) {}
 
   Result<bool> next(Batch& page, Deadline deadline) override {
     PageWriter writer(page);
-    if (!dead_.empty()) CLAW_TRY(read_dead(writer, deadline));
+    while (writer.empty() && !dead_.empty()) CLAW_TRY(read_dead(writer, deadline));
     if (writer.empty() && !done_) CLAW_TRY(read_queue(writer, deadline));
     const bool more = !writer.empty();
     writer.finish();
     return more;
   }
 
+  // Also when it was cut short: a queue without priorities keeps its order, and what an earlier look saw can only have moved up. What was
+  // given up must be known, or it would be taken for what passed.
+  bool tells_what_left() const override { return done_ && dead_known_ && (!cut_short_ || !may_.priorities) && rescued_ == 0; }
   std::string remark() const override {
     std::string out;
     if (rescued_ > 0)
@@ -97,19 +100,23 @@ class TakeWindow final : public Window {
 
  private:
   Status read_dead(PageWriter& writer, Deadline deadline) {
-    HoldLimits limits = may_dead_.limits;
-    limits.messages = std::min(limits.messages, kMostDead);
-    CLAW_TRY_ASSIGN(const auto hold, Hold::open(session_, dead_, limits, may_dead_.delivery_limit, deadline));
-    std::uint64_t place = 0;
-    for (Held held;;) {
-      CLAW_TRY_ASSIGN(const bool more, hold->next(held, deadline));
-      if (!more) break;
+    if (hold_ == nullptr) {
+      CLAW_TRY_ASSIGN(hold_, Hold::open(session_, dead_, may_dead_.limits, may_dead_.delivery_limit, deadline));
+    }
+    for (Held held; !writer.full();) {
+      CLAW_TRY_ASSIGN(const bool more, hold_->next(held, deadline));
+      if (!more) return end_dead(deadline);
       CLAW_TRY_ASSIGN(const std::uint32_t failures, failures_of(held));
       if (failures == 0) continue;
       const std::uint64_t digest = short_digest(digest_of(held.body, held.seen.envelope));
-      writer.add({kDeadBit | place++, digest}, held.body, held.seen.envelope, {.attempts = failures, .dead_lettered = true});
+      writer.add({kDeadBit | dead_place_++, digest}, held.body, held.seen.envelope, {.attempts = failures, .dead_lettered = true});
     }
-    CLAW_TRY(hold->release(deadline));
+    return {};
+  }
+  Status end_dead(Deadline deadline) {
+    dead_known_ = hold_->exhausted();
+    CLAW_TRY(hold_->release(deadline));
+    hold_.reset();
     dead_.clear();
     return {};
   }
@@ -152,8 +159,9 @@ class TakeWindow final : public Window {
   Permission may_, may_dead_;
   Witness witness_;
   std::unique_ptr<Hold> hold_;
-  std::uint64_t place_ = 0, rescued_ = 0;
+  std::uint64_t place_ = 0, dead_place_ = 0, rescued_ = 0;
   bool done_ = false, cut_short_ = false;
+  bool dead_known_;  // all of what the dead-letter queue holds was seen, or there is none
 };
 
 // Reads a stream until it is quiet, which is its end; a stream's depth is not told reliably. Bounded in time, for the sake of one
@@ -186,6 +194,7 @@ class StreamWindow final : public Window {
     return more;
   }
 
+  bool tells_what_left() const override { return !until_.expired(session_.clock); }
   std::string remark() const override {
     return until_.expired(session_.clock) ? fmt::format("Only the first {} messages of the stream were read: the time was up.", grouped(read_)) : std::string();
   }
@@ -215,7 +224,7 @@ Result<std::unique_ptr<Window>> look_at(Session& session, const QueueView& queue
     if (allowed && allowed->promise.no_removal.empty()) may_dead = std::move(*allowed);
     else dead.clear();
   }
-  return std::unique_ptr<Window>(std::make_unique<TakeWindow>(session, queue.id.name, std::move(may), std::move(dead), std::move(may_dead)));
+  return std::unique_ptr<Window>(std::make_unique<TakeWindow>(session, queue.id.name, std::move(may), std::move(dead), std::move(may_dead), !queue.dead_letter.empty()));
 }
 
 }  // namespace claw::rabbitmq

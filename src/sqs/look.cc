@@ -28,11 +28,14 @@ class SqsWindow final : public Window {
 
   Result<bool> next(Batch& page, Deadline deadline) override {
     CLAW_TRY_ASSIGN(const std::vector<Received> messages, sweep_.next(deadline));
+    saw_all_ = messages.empty() && sweep_.complete();
     if (messages.empty()) return false;
     fill(page, messages, attempts_of, this);
     return true;
   }
 
+  // Not where it has a dead-letter queue: what went there would be taken for what passed.
+  bool tells_what_left() const override { return saw_all_ && queue_.dead_letter.empty(); }
   bool holds() const override { return holds_ != nullptr; }
 
   Status settle(std::span<const MessageKey> keep, Deadline deadline) override {
@@ -58,6 +61,7 @@ class SqsWindow final : public Window {
   std::uint64_t look_;
   std::unique_ptr<Holds> holds_;
   Sweep sweep_;
+  bool saw_all_ = false;
 };
 
 Error refused(const Queue& queue, const LookRuling& ruling) { return make_error(Code::refused, "look at " + escape(queue.name, 90), ruling.refusal); }

@@ -10,7 +10,7 @@
 namespace claw {
 namespace {
 
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 constexpr std::chrono::days kHistoryKept{7};
 
 constexpr const char* kSchema = R"sql(
@@ -26,6 +26,13 @@ CREATE TABLE sample (broker TEXT NOT NULL, queue BLOB NOT NULL, at INTEGER NOT N
                      acknowledged INTEGER NOT NULL, held INTEGER NOT NULL) STRICT;
 CREATE INDEX sample_by_queue ON sample (broker, queue, at);
 PRAGMA user_version = 1;
+)sql";
+
+constexpr const char* kSince2 = R"sql(
+CREATE TABLE label (tenant TEXT NOT NULL, signature TEXT NOT NULL, poison INTEGER NOT NULL, actor TEXT NOT NULL,
+                    reason TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (tenant, signature)) STRICT;
+CREATE TABLE memory (broker TEXT NOT NULL, queue BLOB NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (broker, queue)) STRICT;
+PRAGMA user_version = 2;
 )sql";
 
 std::int64_t to_db(WallTime time) { return time.time_since_epoch().count(); }
@@ -98,7 +105,7 @@ class SqliteStore final : public Store {
       CLAW_TRY(Statement(db_, sql).run());
     CLAW_TRY_ASSIGN(const int version, schema_version());
     if (version == kSchemaVersion) return {};
-    if (sqlite3_exec(db_, fmt::format("BEGIN; {} COMMIT;", kSchema).c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
+    if (sqlite3_exec(db_, fmt::format("BEGIN; {} {} COMMIT;", version < 1 ? kSchema : "", kSince2).c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
       return make_error(Code::corrupt, "state.db", sqlite3_errmsg(db_));
     return {};
   }
@@ -250,6 +257,41 @@ class SqliteStore final : public Store {
     CLAW_TRY_ASSIGN(const bool found, query.text(id).step());
     if (!found) return make_error(Code::not_found, "finding " + id, "no such finding; see: deployclaw findings list");
     return finding_of(query);
+  }
+
+  Status save_label(const TenantId& tenant, const std::string& signature, const std::optional<Label>& label) override {
+    const std::lock_guard lock(mutex_);
+    if (!label) return Statement(db_, "DELETE FROM label WHERE tenant = ? AND signature = ?").text(tenant).text(signature).run();
+    return Statement(db_, "INSERT OR REPLACE INTO label (tenant, signature, poison, actor, reason, at) VALUES (?, ?, ?, ?, ?, ?)")
+        .text(tenant).text(signature).integer(label->poison).text(label->actor).text(label->reason).integer(to_db(label->at)).run();
+  }
+
+  Result<Labels> labels(const TenantId& tenant) override {
+    const std::lock_guard lock(mutex_);
+    Statement query(db_, "SELECT signature, poison, actor, reason, at FROM label WHERE tenant = ?");
+    query.text(tenant);
+    Labels found;
+    for (;;) {
+      CLAW_TRY_ASSIGN(const bool row, query.step());
+      if (!row) return found;
+      found[query.column_text(0)] = {.poison = query.column_integer(1) != 0, .actor = query.column_text(2), .reason = query.column_text(3), .at = from_db(query.column_integer(4))};
+    }
+  }
+
+  Status save_memories(const std::vector<std::pair<QueueId, std::string>>& memories) override {
+    const std::lock_guard lock(mutex_);
+    return transaction([&]() -> Status {
+      for (const auto& [queue, bytes] : memories)
+        CLAW_TRY(Statement(db_, "INSERT OR REPLACE INTO memory (broker, queue, bytes) VALUES (?, ?, ?)").text(queue.broker).blob(queue.name).blob(bytes).run());
+      return {};
+    });
+  }
+
+  Result<std::string> memory(const QueueId& queue) override {
+    const std::lock_guard lock(mutex_);
+    Statement query(db_, "SELECT bytes FROM memory WHERE broker = ? AND queue = ?");
+    CLAW_TRY_ASSIGN(const bool row, query.text(queue.broker).blob(queue.name).step());
+    return row ? query.column_text(0) : std::string();
   }
 
   Status add_samples(const std::vector<std::pair<QueueId, Sample>>& samples) override {

@@ -1,15 +1,17 @@
-// The agent's state: executions and their journal, plans, findings, history. SQLite, WAL, synchronous=FULL:
+// The agent's state: executions and their journal, plans, findings, labels, what is remembered of queues, history. SQLite, WAL, synchronous=FULL:
 // what a call has returned is on disk.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "model/finding.h"
 #include "model/plan.h"
 #include "model/queue.h"
 
@@ -74,6 +76,14 @@ class Store {
   virtual Status save_findings(const std::vector<StoredFinding>& findings) = 0;
   virtual Result<std::vector<StoredFinding>> findings(std::size_t limit) = 0;  // newest first
   virtual Result<StoredFinding> finding(const std::string& id) = 0;
+
+  // One a tenant and signature; without a value it is taken back.
+  virtual Status save_label(const TenantId& tenant, const std::string& signature, const std::optional<Label>& label) = 0;
+  virtual Result<Labels> labels(const TenantId& tenant) = 0;
+
+  // What looks at a queue taught, in the form of who made it; empty when there is nothing.
+  virtual Status save_memories(const std::vector<std::pair<QueueId, std::string>>& memories) = 0;
+  virtual Result<std::string> memory(const QueueId& queue) = 0;
 
   // Samples older than seven days are dropped.
   virtual Status add_samples(const std::vector<std::pair<QueueId, Sample>>& samples) = 0;

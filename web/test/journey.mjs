@@ -69,7 +69,7 @@ async function stage() {
   cli('XADD', HOSTILE, '*', 'body', '{"a": "<script>alert(1)</script>\u202e"}');
   cli('XGROUP', 'CREATE', HOSTILE, '<b>group</b>\u200b', '0');
   const port = await freePort();
-  const config = readFileSync(join(root, 'demo/deployclaw.yaml'), 'utf8')
+  const config = readFileSync(join(root, 'demo/deployclaw.yaml'), 'utf8').replace(/^.*sqs.*\n/gm, '')
     .replaceAll('@REDIS_URL@', `${url}/0`).replaceAll('@DATA_DIR@', join(dir, 'agent')).replaceAll('@LISTEN@', `127.0.0.1:${port}`)
     .replaceAll('@MAX_BACKLOG@', String(Math.floor((192_000 * MESSAGES) / 847_293))).replace('autonomy: act', 'autonomy: propose')
     .replace('\nprofiles:', '\n  hostile:\n    like: quiet\n    queues:\n      - {broker: redis-eu, match: "hostile:*"}\n\nprofiles:');

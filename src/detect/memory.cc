@@ -1,0 +1,242 @@
+#include "detect/memory.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/digest.h"
+#include "detect/detect.h"
+
+namespace claw::detect {
+namespace {
+
+using nlohmann::json;
+
+// What says whether an atom of this path could have been seen at all.
+std::string_view place_kind(const Atom& atom) {
+  switch (atom.kind) {
+    case Atom::Kind::odd:
+    case Atom::Kind::absent:
+    case Atom::Kind::code: return "usual";
+    case Atom::Kind::novel:
+    case Atom::Kind::value: return "column";
+    case Atom::Kind::contract: return "contract";
+    default: return {};
+  }
+}
+
+}  // namespace
+
+struct Memory::Look {
+  std::uint64_t mask = 0;
+  std::unordered_set<std::uint64_t> here;  // sampled, whatever became of them
+  std::unordered_set<Name> known;
+  std::vector<std::vector<Name>> rows;
+  std::vector<Was> messages;  // sampled, those that did not fail so far
+  std::unordered_set<Name> failing;
+};
+
+Memory::Name Memory::name_of(std::string_view kind, std::string_view path, std::string_view detail, std::uint64_t number) const {
+  return stable_hash(stable_hash(stable_hash(salt_ ^ number, kind), path), detail);
+}
+
+Memory::Name Memory::name_of(const Atom& atom, const std::string& sub) const {
+  return name_of(std::string(1, static_cast<char>('a' + static_cast<int>(atom.kind))) + sub, atom.path, atom.detail, atom.number);
+}
+
+void Memory::age(WallTime now) {
+  const auto age = static_cast<double>(std::max(Millis(0), std::chrono::duration_cast<Millis>(now - aged_)).count());
+  const double left = std::exp2(-age / static_cast<double>(kHalfLife.count()));
+  total_ *= left;
+  for (auto& [name, passes] : passed_) passes *= left;
+  for (auto& [name, before] : known_) before *= left;
+  std::erase_if(passed_, [](const auto& one) { return one.second < 0.01; });
+  aged_ = now;
+}
+
+double Memory::counted_for(Name known) const {
+  const auto found = known_.find(known);
+  return found == known_.end() ? 0 : std::max(0.0, total_ - found->second);
+}
+
+void Memory::tell(Population& population, std::uint32_t queue) const {
+  population.remembered.resize(population.atoms.size());
+  const Population::Queue& of = population.queues[queue];
+  const double all = counted_for(name_of("form", "", of.opened ? "opened" : "plain"));
+  for (std::size_t a = 0; a < population.atoms.size(); ++a) {
+    const Atom& atom = population.atoms[a];
+    Remembered& told = population.remembered[a];
+    told.by_sub.resize(population.subs[a].size());
+    double counted = all;
+    if (const std::string_view kind = place_kind(atom); !kind.empty()) {
+      const auto usual = of.usual.find(atom.path);
+      const std::string_view detail = kind == "contract" ? std::string_view(population.contract) : kind == "usual" && usual != of.usual.end() ? std::string_view(usual->second) : std::string_view();
+      counted = std::min(all, counted_for(name_of(kind, kind == "contract" ? "" : atom.path, detail)));
+    }
+    bool failed = atom.kind == Atom::Kind::queue;
+    for (const std::string& sub : population.subs[a]) failed = failed || failed_before_.contains(name_of(atom, sub));
+    // That those with it passed is told in any case.
+    if (failed && counted >= static_cast<double>(kLeastPasses) && fresh_ >= kLeastFresh) told.all += std::min(fresh_, static_cast<std::uint64_t>(counted));
+    for (std::size_t s = 0; s < population.subs[a].size(); ++s) {
+      if (atom.kind == Atom::Kind::queue) {
+        told.by_sub[s] += atom.number == queue ? static_cast<std::uint64_t>(counted) : 0;
+      } else if (const auto found = passed_.find(name_of(atom, population.subs[a][s])); found != passed_.end()) {
+        told.by_sub[s] += static_cast<std::uint64_t>(std::ceil(found->second - 0.05));
+      }
+    }
+  }
+}
+
+Memory::Look Memory::see(Population& population, std::uint32_t queue) const {
+  Look look;
+  Population::Queue& of = population.queues[queue];
+  look.mask = of.sampled;
+  look.known.insert(name_of("form", "", of.opened ? "opened" : "plain"));
+  look.known.insert(name_of("contract", "", population.contract));
+  for (const auto& [path, words] : of.usual) look.known.insert(name_of("usual", path, words));
+  std::map<std::vector<Name>, std::uint32_t> rows;
+  const auto names_of = [&](const Seen& seen, const std::uint8_t* values) {
+    std::vector<Name> names;
+    const auto add = [&](const std::vector<Has>& has) {
+      for (const Has& h : has)
+        if (population.atoms[h.atom].kind != Atom::Kind::queue) names.push_back(name_of(population.atoms[h.atom], population.subs[h.atom][h.sub]));
+    };
+    add(population.rows[seen.row]);
+    for (std::size_t c = 0; c < of.columns; ++c) add(of.values[c][values[c]]);
+    return names;
+  };
+  const auto keep = [&](std::uint64_t identity, const Seen& seen, const std::uint8_t* values) {
+    if (!look.here.insert(identity).second || seen.level >= kFailedLevel) return;
+    std::vector<Name> names = names_of(seen, values);
+    std::sort(names.begin(), names.end());
+    const auto [at, fresh] = rows.try_emplace(names, static_cast<std::uint32_t>(look.rows.size()));
+    if (fresh) look.rows.push_back(std::move(names));
+    look.messages.push_back({identity, at->second});
+  };
+  for (std::size_t c = 0; c < of.columns; ++c)
+    for (const std::vector<Has>& has : of.values[c])
+      for (const Has& h : has) look.known.insert(name_of("column", population.atoms[h.atom].path, ""));
+  population.each_page([&](std::uint32_t q, const Chunk& chunk, const Kept& page) {
+    if (q != queue) return;
+    auto body = std::lower_bound(of.bodies.begin(), of.bodies.end(), SampledBody{.page = chunk.number, .index = 0, .identity = 0});
+    for (std::size_t i = 0; i < page.seen.size(); ++i) {
+      const Seen& seen = page.seen[i];
+      const bool sampled = body != of.bodies.end() && body->page == chunk.number && body->index == i;
+      const std::uint64_t identity = seen.by_digest ? (sampled ? body->identity : 0) : identity_of(seen.key);
+      if (sampled) ++body;
+      if (seen.level >= kFailedLevel && look.failing.size() < kMostNames)
+        for (const Name name : names_of(seen, page.values_of(i))) look.failing.insert(name);
+      if (seen.evidence_only || (seen.by_digest && !sampled) || (identity & look.mask) != 0) continue;
+      keep(identity, seen, page.values_of(i));
+    }
+  });
+  return look;
+}
+
+void Memory::count(const std::vector<Was>& passed) {
+  bool full = false;
+  for (const Was& was : passed)
+    for (const Name name : rows_[was.row]) {
+      full = full || (passed_.size() >= kMostNames && !passed_.contains(name));
+      if (!full) passed_[name] += 1;
+    }
+  total_ += static_cast<double>(passed.size());
+  if (full) passed_.clear(), known_.clear(), total_ = 0;  // so many different things pass that it cannot be told which do
+}
+
+void Memory::learn(Population& population, std::uint32_t queue, const QueueView& view, bool compares, WallTime now) {
+  if (looked_ != WallTime{} && now >= looked_ && now - looked_ < kSoon) return;
+  Look look = see(population, queue);
+  std::uint64_t acknowledged = UINT64_MAX, held = view.held;
+  for (const GroupView& group : view.groups) acknowledged = std::min(acknowledged, group.acknowledged), held = std::max(held, group.pending);
+  // What was given up is gone too; where its dead list can be seen, it is not taken for what passed.
+  const std::unordered_set<std::uint64_t>& dead = population.queues[queue].dead;
+
+  std::vector<Was> passed, missing;
+  const bool comparable = compares && looked_ != WallTime{} && now >= looked_ && now - looked_ <= kComparable;
+  if (comparable) {
+    for (const Was& was : messages_) {
+      if (look.here.contains(was.identity) || dead.contains(was.identity)) continue;
+      if ((was.identity & look.mask) != 0) continue;  // this look sampled fewer
+      // What a consumer holds is missing too where a broker hides it: so it must be missing twice. A stream shows all it has.
+      (was.gone ? passed : missing).push_back({was.identity, was.row, true});
+    }
+    const std::uint64_t gone = missing.size() * (look.mask + 1);
+    const bool accounted = view.groups.empty() || (acknowledged >= acknowledged_ && (acknowledged - acknowledged_) * 10 >= gone * 9);
+    if (!accounted) missing.clear();  // something else took them: a purge, a limit, a time to live
+    if (missing.size() >= kLeastFresh || now - compared_ > kStillFresh) {
+      fresh_ = missing.size();
+      failed_before_ = std::move(failing_);
+      compared_ = now;
+    }
+    if (view.type == QueueType::stream) passed.swap(missing);
+    else if (held * 10 > gone + passed.size() * (look.mask + 1)) missing.insert(missing.end(), passed.begin(), passed.end()), passed.clear();
+  }
+  if (!comparable) fresh_ = 0, failed_before_.clear();
+  age(now);
+  count(passed);
+  if (!compares) return;
+
+  // What was missing once is remembered with this look's messages.
+  std::map<std::vector<Name>, std::uint32_t> rows;
+  for (std::uint32_t r = 0; r < look.rows.size(); ++r) rows.emplace(look.rows[r], r);
+  for (Was& was : missing) {
+    const auto [at, fresh] = rows.try_emplace(rows_[was.row], static_cast<std::uint32_t>(look.rows.size()));
+    if (fresh) look.rows.push_back(rows_[was.row]);
+    was.row = at->second;
+    look.messages.push_back(was);
+  }
+  // What is known from now on, and what was and still is.
+  std::erase_if(known_, [&](const auto& one) { return !look.known.contains(one.first); });
+  for (const Name name : look.known) known_.try_emplace(name, total_);
+  rows_ = std::move(look.rows);
+  messages_ = std::move(look.messages);
+  failing_ = std::move(look.failing);
+  acknowledged_ = acknowledged == UINT64_MAX ? 0 : acknowledged;
+  looked_ = now;
+}
+
+std::string Memory::to_bytes() const {
+  json passed = json::array(), known = json::array(), rows = json::array(), messages = json::array(), failing = json::array(), failed_before = json::array();
+  for (const auto& [name, count] : std::map(passed_.begin(), passed_.end())) passed.push_back({name, count});
+  for (const auto& [name, before] : std::map(known_.begin(), known_.end())) known.push_back({name, before});
+  for (const Name name : std::set(failing_.begin(), failing_.end())) failing.push_back(name);
+  for (const Name name : std::set(failed_before_.begin(), failed_before_.end())) failed_before.push_back(name);
+  for (const std::vector<Name>& row : rows_) rows.push_back(row);
+  for (const Was& was : messages_) messages.push_back({was.identity, was.row, was.gone});
+  const std::vector<std::uint8_t> bytes = json::to_cbor(json{{"detector", kDetectorVersion}, {"salt", salt_}, {"aged", aged_.time_since_epoch().count()}, {"total", total_}, {"passed", std::move(passed)},
+                                                             {"known", std::move(known)}, {"looked", looked_.time_since_epoch().count()}, {"acknowledged", acknowledged_}, {"rows", std::move(rows)}, {"messages", std::move(messages)}, {"failing", std::move(failing)}, {"failed_before", std::move(failed_before)}, {"fresh", fresh_}, {"compared", compared_.time_since_epoch().count()}});
+  return {bytes.begin(), bytes.end()};
+}
+
+Result<Memory> Memory::from_bytes(std::string_view bytes) {
+  const auto broken = [] { return make_error(Code::corrupt, "memory of a queue", "is not what was written; it is begun anew"); };
+  const json value = json::from_cbor(bytes, true, false);
+  if (!value.is_object()) return broken();
+  try {
+    if (value.at("detector") != kDetectorVersion) return make_error(Code::unsupported, "memory of a queue", "another version of the detector made it; it is begun anew");
+    Memory out(value.at("salt").get<std::uint64_t>());
+    out.aged_ = WallTime(Millis(value.at("aged").get<std::int64_t>()));
+    out.total_ = value.at("total").get<double>();
+    for (const json& one : value.at("passed")) out.passed_.emplace(one.at(0).get<Name>(), one.at(1).get<double>());
+    for (const json& one : value.at("known")) out.known_.emplace(one.at(0).get<Name>(), one.at(1).get<double>());
+    out.looked_ = WallTime(Millis(value.at("looked").get<std::int64_t>()));
+    out.acknowledged_ = value.at("acknowledged").get<std::uint64_t>();
+    for (const json& one : value.at("failing")) out.failing_.insert(one.get<Name>());
+    for (const json& one : value.at("failed_before")) out.failed_before_.insert(one.get<Name>());
+    out.fresh_ = value.at("fresh").get<std::uint64_t>();
+    out.compared_ = WallTime(Millis(value.at("compared").get<std::int64_t>()));
+    for (const json& one : value.at("rows")) out.rows_.push_back(one.get<std::vector<Name>>());
+    for (const json& one : value.at("messages")) {
+      out.messages_.push_back({one.at(0).get<std::uint64_t>(), one.at(1).get<std::uint32_t>(), one.at(2).get<bool>()});
+      if (out.messages_.back().row >= out.rows_.size()) return broken();
+    }
+    if (!std::isfinite(out.total_) || out.total_ < 0) return broken();
+    return out;
+  } catch (const json::exception&) {
+    return broken();
+  }
+}
+
+}  // namespace claw::detect
