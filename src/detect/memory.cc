@@ -96,11 +96,14 @@ Memory::Look Memory::see(Population& population, std::uint32_t queue) const {
   look.known.insert(name_of("contract", "", population.contract));
   for (const auto& [path, words] : of.usual) look.known.insert(name_of("usual", path, words));
   std::map<std::vector<Name>, std::uint32_t> rows;
+  std::vector<std::vector<Name>> named(population.atoms.size());
+  for (std::size_t a = 0; a < named.size(); ++a)
+    for (const std::string& sub : population.subs[a]) named[a].push_back(name_of(population.atoms[a], sub));
   const auto names_of = [&](const Seen& seen, const std::uint8_t* values) {
     std::vector<Name> names;
     const auto add = [&](const std::vector<Has>& has) {
       for (const Has& h : has)
-        if (population.atoms[h.atom].kind != Atom::Kind::queue) names.push_back(name_of(population.atoms[h.atom], population.subs[h.atom][h.sub]));
+        if (population.atoms[h.atom].kind != Atom::Kind::queue) names.push_back(named[h.atom][h.sub]);
     };
     add(population.rows[seen.row]);
     for (std::size_t c = 0; c < of.columns; ++c) add(of.values[c][values[c]]);
