@@ -149,6 +149,7 @@ void Memory::count(const std::vector<Was>& passed) {
 }
 
 void Memory::learn(Population& population, std::uint32_t queue, const QueueView& view, bool compares, WallTime now) {
+  if (now < compared_ || now - compared_ > kStillFresh) fresh_ = 0, failed_before_.clear();
   if (looked_ != WallTime{} && now >= looked_ && now - looked_ < kSoon) return;
   Look look = see(population, queue);
   std::uint64_t acknowledged = UINT64_MAX, held = view.held;
@@ -176,7 +177,6 @@ void Memory::learn(Population& population, std::uint32_t queue, const QueueView&
     if (view.type == QueueType::stream) passed.swap(missing);
     else if (held * 10 > gone + passed.size() * (look.mask + 1)) missing.insert(missing.end(), passed.begin(), passed.end()), passed.clear();
   }
-  if (!comparable) fresh_ = 0, failed_before_.clear();
   age(now);
   count(passed);
   if (!compares) return;

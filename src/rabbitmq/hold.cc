@@ -9,6 +9,7 @@
 namespace claw::rabbitmq {
 namespace {
 
+constexpr Millis kAsk{250};       // between questions for the depth, while messages come
 constexpr Millis kQuiet{150};     // after so long without a delivery the depth is asked
 constexpr Millis kPatience{2'000};  // ready messages that are not given to us for so long are somebody else's
 constexpr Millis kReturn{10'000};
@@ -21,14 +22,26 @@ Hold::Hold(Session& session, std::string queue, const HoldLimits& limits, std::o
 Result<std::unique_ptr<Hold>> Hold::open(Session& session, std::string queue, const HoldLimits& limits, std::optional<std::int64_t> delivery_limit, Deadline deadline) {
   std::unique_ptr<Hold> hold(new Hold(session, std::move(queue), limits, delivery_limit));
   CLAW_TRY_ASSIGN(hold->connection_, session.holder(deadline));
-  CLAW_TRY_ASSIGN(const Depth depth, hold->connection_->depth(hold->queue_, deadline));
+  CLAW_TRY_ASSIGN(const Depth depth, hold->depth(*hold->connection_, deadline));
   hold->expected_ = std::min<std::uint64_t>({depth.ready, limits.messages, 65'535});
   hold->exhausted_ = depth.ready == 0;
+  hold->whole_ = hold->expected_ == depth.ready;
   hold->stopped_ = hold->expected_ == 0;
+  hold->asked_ = session.clock.mono();
   if (hold->stopped_) return hold;
   ++session.holds[hold->queue_];
   CLAW_TRY(hold->connection_->consume(hold->queue_, static_cast<std::uint16_t>(hold->expected_), std::nullopt, deadline));
   return hold;
+}
+
+Result<Depth> Hold::depth(Connection& connection, Deadline deadline) const {
+  constexpr int kTries = 5;
+  for (int tries = 1;; ++tries) {
+    Result<Depth> depth = connection.depth(queue_, deadline);
+    const bool doubtful = limits_.quorum && depth.ok() && depth->ready == 0 && depth->consumers == 0;
+    if (!doubtful || tries == kTries || deadline.expired(session_.clock)) return depth;
+    session_.clock.sleep(kQuiet);
+  }
 }
 
 Hold::~Hold() {
@@ -40,6 +53,12 @@ Result<bool> Hold::next(Held& out, Deadline deadline) {
   MonoTime last = session_.clock.mono();
   while (!stopped_ && taken_ < expected_ && bytes_ < limits_.bytes && !end.expired(session_.clock)) {
     if (deadline.expired(session_.clock)) return make_error(Code::timed_out, "hold " + escape(queue_, 120), "no message before the deadline");
+    // At the queue's end what is published now would come to us one by one, until the time is up: so deliveries are ended there.
+    if (!ending_ && elapsed(asked_, session_.clock.mono()) >= kAsk) {
+      CLAW_TRY(nothing_more(deadline));
+      if (exhausted_) CLAW_TRY(connection_->stop());
+      ending_ = exhausted_;
+    }
     CLAW_TRY_ASSIGN(const Event event, connection_->next(Deadline::in(session_.clock, kQuiet).or_sooner(deadline), deadline));
     switch (event.kind) {
       case Event::Kind::delivery: return take(out, event.delivery, deadline);
@@ -47,6 +66,7 @@ Result<bool> Hold::next(Held& out, Deadline deadline) {
         stopped_ = exhausted_ = true;
         break;
       case Event::Kind::none: {
+        if (ending_) break;
         CLAW_TRY_ASSIGN(const bool over, nothing_more(deadline));
         if (over || session_.clock.mono() - last > kPatience) return false;
         break;
@@ -58,8 +78,9 @@ Result<bool> Hold::next(Held& out, Deadline deadline) {
 
 // The queue's end: nothing is ready although we would get it.
 Result<bool> Hold::nothing_more(Deadline deadline) {
+  asked_ = session_.clock.mono();
   CLAW_TRY_ASSIGN(Connection * control, session_.control(deadline));
-  const Result<Depth> depth = control->depth(queue_, deadline);
+  const Result<Depth> depth = this->depth(*control, deadline);
   if (!depth && depth.error().code != Code::not_found) return depth.error();
   exhausted_ = !depth || depth->ready == 0;
   return exhausted_;
@@ -70,7 +91,7 @@ Result<bool> Hold::take(Held& out, const Delivery& delivery, Deadline deadline) 
   ++taken_;
   bytes_ += delivery.body.size() + delivery.properties.size();
   if (delivery_limit_ && seen.delivery_count >= *delivery_limit_) CLAW_TRY(rescue(delivery, seen, deadline));
-  if (taken_ == expected_ && !exhausted_) CLAW_TRY(nothing_more(deadline));
+  if (taken_ == expected_ && !exhausted_ && !ending_) CLAW_TRY(nothing_more(deadline));
   out = {.tag = delivery.tag, .redelivered = delivery.redelivered, .body = delivery.body, .seen = std::move(seen)};
   return true;
 }
@@ -89,7 +110,7 @@ Status Hold::rescue(const Delivery& delivery, const Seen& seen, Deadline deadlin
 // Ends deliveries; what was still under way is held too, and is rescued where it must be.
 Status Hold::stop(Deadline deadline) {
   if (!stopped_) {
-    CLAW_TRY(connection_->stop());
+    if (!ending_) CLAW_TRY(connection_->stop());
     for (;;) {
       CLAW_TRY_ASSIGN(const Event event, connection_->next(deadline, deadline));
       if (event.kind == Event::Kind::none) return make_error(Code::timed_out, "hold " + escape(queue_, 120), "the consumer did not end before the deadline");

@@ -36,6 +36,8 @@ class Hold {
   Result<bool> next(Held& out, Deadline deadline);
   // True when the end was that of the queue, not a bound of ours.
   bool exhausted() const { return exhausted_; }
+  // Everything was taken that was ready when it began.
+  bool took_all() const { return whole_ && taken_ >= expected_; }
   std::uint64_t taken() const { return taken_; }
   std::uint64_t expected() const { return expected_; }  // of messages, by the queue's depth and our bound
   std::uint64_t rescued() const { return rescues_; }  // put at the tail instead
@@ -57,12 +59,15 @@ class Hold {
 
   Session& session_;
   std::string queue_;
+  Result<Depth> depth(Connection& connection, Deadline deadline) const;
+
   HoldLimits limits_;
   std::optional<std::int64_t> delivery_limit_;
   std::unique_ptr<Connection> connection_;
   MonoTime opened_;
   std::uint64_t expected_ = 0, taken_ = 0, bytes_ = 0, rescues_ = 0, removed_ = 0;
-  bool exhausted_ = false, stopped_ = false;
+  bool exhausted_ = false, stopped_ = false, whole_ = false, ending_ = false;
+  MonoTime asked_{};  // for the depth
   std::vector<std::uint64_t> rescued_;  // tags to acknowledge once nothing more is delivered
 };
 

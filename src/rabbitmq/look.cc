@@ -114,7 +114,7 @@ class TakeWindow final : public Window {
     return {};
   }
   Status end_dead(Deadline deadline) {
-    dead_known_ = hold_->exhausted();
+    dead_known_ = hold_->took_all();
     CLAW_TRY(hold_->release(deadline));
     hold_.reset();
     dead_.clear();

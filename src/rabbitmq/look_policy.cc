@@ -49,7 +49,7 @@ std::string refusal(const QueueFacts& queue, const BrokerFacts& broker) {
 }  // namespace
 
 HoldLimits hold_limits(const QueueFacts& queue, const BrokerFacts& broker) {
-  HoldLimits out;
+  HoldLimits out{.quorum = queue.kind == QueueKind::quorum};
   const std::uint64_t mean = queue.mean_bytes();
   if (mean > 0) out.messages = std::min(out.messages, std::max<std::uint64_t>(1, out.bytes / mean));
   if (broker.memory_free > 0) out.messages = std::min(out.messages, broker.memory_free / kShareOfMemory / (kCostHeld + mean));
