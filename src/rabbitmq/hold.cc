@@ -11,7 +11,7 @@ namespace {
 
 constexpr Millis kAsk{250};       // between questions for the depth, while messages come
 constexpr Millis kQuiet{150};     // after so long without a delivery the depth is asked
-constexpr Millis kPatience{2'000};  // ready messages that are not given to us for so long are somebody else's
+constexpr Millis kPatience{10'000};  // ready messages that are not given to us for so long are somebody else's, or the broker is too busy
 constexpr Millis kReturn{10'000};
 
 }  // namespace
@@ -22,9 +22,11 @@ Hold::Hold(Session& session, std::string queue, const HoldLimits& limits, std::o
 Result<std::unique_ptr<Hold>> Hold::open(Session& session, std::string queue, const HoldLimits& limits, std::optional<std::int64_t> delivery_limit, Deadline deadline) {
   std::unique_ptr<Hold> hold(new Hold(session, std::move(queue), limits, delivery_limit));
   CLAW_TRY_ASSIGN(hold->connection_, session.holder(deadline));
-  CLAW_TRY_ASSIGN(const Depth depth, hold->depth(*hold->connection_, deadline));
-  hold->expected_ = std::min<std::uint64_t>({depth.ready, limits.messages, 65'535});
-  hold->exhausted_ = depth.ready == 0;
+  CLAW_TRY_ASSIGN(const Depth depth, hold->connection_->depth(hold->queue_, deadline));
+  // Where it cannot be believed that there is nothing, what is delivered tells.
+  const bool doubtful = hold->doubtful(depth);
+  hold->expected_ = std::min<std::uint64_t>({doubtful ? limits.messages : depth.ready, limits.messages, 65'535});
+  hold->exhausted_ = depth.ready == 0 && !doubtful;
   hold->whole_ = hold->expected_ == depth.ready;
   hold->stopped_ = hold->expected_ == 0;
   hold->asked_ = session.clock.mono();
@@ -32,16 +34,6 @@ Result<std::unique_ptr<Hold>> Hold::open(Session& session, std::string queue, co
   ++session.holds[hold->queue_];
   CLAW_TRY(hold->connection_->consume(hold->queue_, static_cast<std::uint16_t>(hold->expected_), std::nullopt, deadline));
   return hold;
-}
-
-Result<Depth> Hold::depth(Connection& connection, Deadline deadline) const {
-  constexpr int kTries = 5;
-  for (int tries = 1;; ++tries) {
-    Result<Depth> depth = connection.depth(queue_, deadline);
-    const bool doubtful = limits_.quorum && depth.ok() && depth->ready == 0 && depth->consumers == 0;
-    if (!doubtful || tries == kTries || deadline.expired(session_.clock)) return depth;
-    session_.clock.sleep(kQuiet);
-  }
 }
 
 Hold::~Hold() {
@@ -80,9 +72,9 @@ Result<bool> Hold::next(Held& out, Deadline deadline) {
 Result<bool> Hold::nothing_more(Deadline deadline) {
   asked_ = session_.clock.mono();
   CLAW_TRY_ASSIGN(Connection * control, session_.control(deadline));
-  const Result<Depth> depth = this->depth(*control, deadline);
+  const Result<Depth> depth = control->depth(queue_, deadline);
   if (!depth && depth.error().code != Code::not_found) return depth.error();
-  exhausted_ = !depth || depth->ready == 0;
+  exhausted_ = !depth || (depth->ready == 0 && !doubtful(*depth));
   return exhausted_;
 }
 

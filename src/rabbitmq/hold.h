@@ -37,7 +37,7 @@ class Hold {
   // True when the end was that of the queue, not a bound of ours.
   bool exhausted() const { return exhausted_; }
   // Everything was taken that was ready when it began.
-  bool took_all() const { return whole_ && taken_ >= expected_; }
+  bool took_all() const { return exhausted_ || (whole_ && taken_ >= expected_); }
   std::uint64_t taken() const { return taken_; }
   std::uint64_t expected() const { return expected_; }  // of messages, by the queue's depth and our bound
   std::uint64_t rescued() const { return rescues_; }  // put at the tail instead
@@ -59,7 +59,7 @@ class Hold {
 
   Session& session_;
   std::string queue_;
-  Result<Depth> depth(Connection& connection, Deadline deadline) const;
+  bool doubtful(const Depth& depth) const { return limits_.quorum && depth.ready == 0 && depth.consumers == 0; }
 
   HoldLimits limits_;
   std::optional<std::int64_t> delivery_limit_;

@@ -189,7 +189,8 @@ TEST_P(RabbitLive, every_message_is_in_one_place_and_all_that_was_taken_is_poiso
   const Millis until_sure = elapsed(start, system_clock().mono());
   std::uint64_t removed = 0;
   producer.stop();
-  for (int round = 0; round < 10; ++round, ++looks) {
+  for (int round = 0; round < 10; ++round) {
+    ++looks;
     const auto done = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent());
     ASSERT_TRUE(done.ok()) << done.error().message();
     ASSERT_EQ(done->state, "completed") << done->reason;
