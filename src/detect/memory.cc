@@ -235,7 +235,9 @@ Result<Memory> Memory::from_bytes(std::string_view bytes) {
       out.messages_.push_back({one.at(0).get<std::uint64_t>(), one.at(1).get<std::uint32_t>(), one.at(2).get<bool>()});
       if (out.messages_.back().row >= out.rows_.size()) return broken();
     }
-    if (!std::isfinite(out.total_) || out.total_ < 0) return broken();
+    const auto sound = [](double count) { return std::isfinite(count) && count >= 0 && count < 1e15; };
+    const auto all_sound = [&](const auto& counts) { return std::all_of(counts.begin(), counts.end(), [&](const auto& one) { return sound(one.second); }); };
+    if (!sound(out.total_) || !all_sound(out.passed_) || !all_sound(out.known_)) return broken();
     return out;
   } catch (const json::exception&) {
     return broken();
