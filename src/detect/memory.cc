@@ -120,8 +120,9 @@ Memory::Look Memory::see(Population& population, std::uint32_t queue) const {
   for (std::size_t c = 0; c < of.columns; ++c)
     for (const std::vector<Has>& has : of.values[c])
       for (const Has& h : has) look.known.insert(name_of("column", population.atoms[h.atom].path, ""));
-  population.each_page([&](std::uint32_t q, const Chunk& chunk, const Kept& page) {
-    if (q != queue) return;
+  for (const Chunk* const at : of.chunks) {
+    const Chunk& chunk = *at;
+    const Kept page = population.kept(chunk);
     auto body = std::lower_bound(of.bodies.begin(), of.bodies.end(), SampledBody{.page = chunk.number, .index = 0, .identity = 0});
     for (std::size_t i = 0; i < page.seen.size(); ++i) {
       const Seen& seen = page.seen[i];
@@ -133,7 +134,7 @@ Memory::Look Memory::see(Population& population, std::uint32_t queue) const {
       if (seen.evidence_only || (seen.by_digest && !sampled) || (identity & look.mask) != 0) continue;
       keep(identity, seen, page.values_of(i));
     }
-  });
+  }
   return look;
 }
 
