@@ -529,13 +529,18 @@ class LocalAgent final : public Agent {
     return seen;
   }
 
-  // One that cannot be read is begun anew: a memory only adds to what a look sees.
+  // Nothing where there is none or it cannot be read: then it is begun anew, for a memory only adds to what a look sees.
+  Result<std::optional<detect::Memory>> memory_of(const QueueId& queue) {
+    CLAW_TRY_ASSIGN(const std::string bytes, store_->memory(queue));
+    if (bytes.empty()) return std::optional<detect::Memory>();
+    Result<detect::Memory> known = detect::Memory::from_bytes(bytes);
+    return known ? std::optional(std::move(*known)) : std::nullopt;
+  }
   Result<std::vector<detect::Memory>> memories_of(const std::vector<QueueView>& queues) {
     std::vector<detect::Memory> memories;
     for (const QueueView& queue : queues) {
-      CLAW_TRY_ASSIGN(const std::string bytes, store_->memory(queue.id));
-      Result<detect::Memory> known = bytes.empty() ? Result<detect::Memory>(make_error(Code::not_found, "memory", "none")) : detect::Memory::from_bytes(bytes);
-      if (known.ok()) {
+      CLAW_TRY_ASSIGN(std::optional<detect::Memory> known, memory_of(queue.id));
+      if (known) {
         memories.push_back(std::move(*known));
         continue;
       }
@@ -554,9 +559,8 @@ class LocalAgent final : public Agent {
   Status forget_planned(const Plan& plan) {
     std::vector<std::pair<QueueId, std::string>> changed;
     for (const PlannedQueue& queue : plan.queues) {
-      CLAW_TRY_ASSIGN(const std::string bytes, store_->memory(queue.queue));
-      Result<detect::Memory> memory = bytes.empty() ? Result<detect::Memory>(make_error(Code::not_found, "memory", "none")) : detect::Memory::from_bytes(bytes);
-      if (!memory.ok()) continue;
+      CLAW_TRY_ASSIGN(std::optional<detect::Memory> memory, memory_of(queue.queue));
+      if (!memory) continue;
       memory->compare_no_more();
       changed.emplace_back(queue.queue, memory->to_bytes());
     }

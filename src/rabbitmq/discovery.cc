@@ -84,8 +84,7 @@ Status exact_depths(Session& session, std::span<QueueView> views, Deadline deadl
     if (!depth && control->broken()) return depth.error();
     if (!depth && depth.error().code == Code::not_found) view = QueueView{.id = view.id, .tenant = view.tenant, .type = view.type};
     if (!depth) continue;  // exclusive to another connection, or no right: what the API said stands
-    // A quorum queue's leader that is busy says that there is nothing: then the API's number, some seconds old, is the better one.
-    if (view.type == QueueType::quorum && depth->ready == 0 && depth->consumers == 0) continue;
+    if (view.type == QueueType::quorum && depth->nothing_at_all()) continue;  // the API's number, some seconds old, is the better one
     view.backlog = view.entries = depth->ready;
     if (!view.groups.empty()) view.groups[0].lag = depth->ready;
   }

@@ -59,7 +59,7 @@ class Hold {
 
   Session& session_;
   std::string queue_;
-  bool doubtful(const Depth& depth) const { return limits_.quorum && depth.ready == 0 && depth.consumers == 0; }
+  bool doubtful(const Depth& depth) const { return limits_.quorum && depth.nothing_at_all(); }
 
   HoldLimits limits_;
   std::optional<std::int64_t> delivery_limit_;

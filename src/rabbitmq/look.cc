@@ -89,13 +89,13 @@ class TakeWindow final : public Window {
 
   // Also when it was cut short: a queue without priorities keeps its order, and what an earlier look saw can only have moved up. What was
   // given up must be known, or it would be taken for what passed.
-  bool tells_what_left() const override { return done_ && dead_known_ && !nothing_came_ && (!cut_short_ || !may_.priorities) && rescued_ == 0; }
+  bool tells_what_left() const override { return done_ && dead_known_ && (!cut_short_ || (place_ > 0 && !may_.priorities)) && rescued_ == 0; }
   std::string remark() const override {
     std::string out;
     if (rescued_ > 0)
       out = fmt::format("{} messages stood at the delivery limit and were put at the tail of the queue, because their return would have ended them. ", grouped(rescued_));
-    if (nothing_came_) out += "Messages are ready, and none was given to us in time: the queue was not looked at. ";
-    if (cut_short_) out += fmt::format("Only the first {} messages were looked at: one hold takes no more.", grouped(place_));
+    if (cut_short_ && place_ == 0) out += "Messages are ready, and none was given to us in time: the queue was not looked at. ";
+    if (cut_short_ && place_ > 0) out += fmt::format("Only the first {} messages were looked at: one hold takes no more.", grouped(place_));
     return out;
   }
 
@@ -148,8 +148,7 @@ class TakeWindow final : public Window {
   // Gives everything back now, not when somebody destroys the window.
   Status end(Deadline deadline) {
     done_ = true;
-    cut_short_ = !hold_->exhausted() && place_ > 0;
-    nothing_came_ = !hold_->exhausted() && place_ == 0;
+    cut_short_ = !hold_->exhausted();
     CLAW_TRY(hold_->release(deadline));
     rescued_ = hold_->rescued();
     hold_.reset();
@@ -162,7 +161,7 @@ class TakeWindow final : public Window {
   Witness witness_;
   std::unique_ptr<Hold> hold_;
   std::uint64_t place_ = 0, dead_place_ = 0, rescued_ = 0;
-  bool done_ = false, cut_short_ = false, nothing_came_ = false;
+  bool done_ = false, cut_short_ = false;
   bool dead_known_;  // all of what the dead-letter queue holds was seen, or there is none
 };
 

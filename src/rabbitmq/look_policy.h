@@ -18,7 +18,7 @@ struct HoldLimits {
   std::uint64_t messages = 50'000;  // at most 65,535: a consumer's prefetch
   std::uint64_t bytes = 128ull << 20;
   Millis time{30'000};
-  bool quorum = false;  // its leader, when busy, answers that it has no message and no consumer (measured on 3.10)
+  bool quorum = false;  // see Depth::nothing_at_all()
 };
 
 // How much of the queue one hold may take, by its mean size and by the broker's free memory; 0: nothing.

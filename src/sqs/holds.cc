@@ -2,8 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "sqs/queue.h"
-
 namespace claw::sqs {
 namespace {
 

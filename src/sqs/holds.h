@@ -10,6 +10,7 @@
 
 #include "sqs/client.h"
 #include "sqs/message.h"
+#include "sqs/queue.h"
 
 namespace claw::sqs {
 
@@ -27,8 +28,7 @@ struct Held {
 // Bounded by the caller. Destroying it without release() leaves the messages to come back by themselves.
 class Holds {
  public:
-  // `most_receives`: the queue's maxReceiveCount; nullopt: none.
-  Holds(std::string url, Millis hold, std::optional<std::uint32_t> most_receives) : url_(std::move(url)), hold_(hold), most_receives_(most_receives) {}
+  Holds(const Queue& queue, Millis hold) : url_(queue.url), hold_(hold), most_receives_(queue.most_receives) {}
 
   // `asked_at`: when the receive was sent; the hold is counted from there.
   void add(const Received& message, MonoTime asked_at);

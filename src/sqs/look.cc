@@ -18,7 +18,7 @@ class SqsWindow final : public Window {
       : state_(std::move(state)),
         queue_(std::move(queue)),
         look_(look),
-        holds_(std::make_unique<Holds>(queue_.url, state_->options.hold, queue_.most_receives)),
+        holds_(std::make_unique<Holds>(queue_, state_->options.hold)),
         sweep_(state_->client, queue_, *holds_,
                {.hold = state_->options.hold, .most_held = ruling.most_held, .most_seen = ruling.most_seen, .most_of_each = ruling.most_of_each,
                 .rolling = state_->options.look == LookMode::stream, .wait_for_others = std::min(kLongestWait, queue_.visibility + Millis(1'000))}) {}
@@ -28,14 +28,13 @@ class SqsWindow final : public Window {
 
   Result<bool> next(Batch& page, Deadline deadline) override {
     CLAW_TRY_ASSIGN(const std::vector<Received> messages, sweep_.next(deadline));
-    saw_all_ = messages.empty() && sweep_.complete();
     if (messages.empty()) return false;
     fill(page, messages, attempts_of, this);
     return true;
   }
 
   // Not where it has a dead-letter queue: what went there would be taken for what passed.
-  bool tells_what_left() const override { return saw_all_ && queue_.dead_letter.empty(); }
+  bool tells_what_left() const override { return sweep_.complete() && queue_.dead_letter.empty(); }
   bool holds() const override { return holds_ != nullptr; }
 
   Status settle(std::span<const MessageKey> keep, Deadline deadline) override {
@@ -61,7 +60,6 @@ class SqsWindow final : public Window {
   std::uint64_t look_;
   std::unique_ptr<Holds> holds_;
   Sweep sweep_;
-  bool saw_all_ = false;
 };
 
 Error refused(const Queue& queue, const LookRuling& ruling) { return make_error(Code::refused, "look at " + escape(queue.name, 90), ruling.refusal); }
@@ -92,7 +90,7 @@ Result<std::uint64_t> search(State& state, const Queue& source, const std::set<M
   if (!ruling.allowed()) return refused(source, ruling);
   CLAW_TRY_ASSIGN(const std::uint64_t look, begin_look(state, source));
   auto& holds = state.kept[source.name];
-  if (!holds) holds = std::make_unique<Holds>(source.url, state.options.hold, source.most_receives);
+  if (!holds) holds = std::make_unique<Holds>(source, state.options.hold);
   std::set<MessageKey> missing;
   for (const MessageKey& key : planned)
     if (holds->find(key) == nullptr) missing.insert(key);

@@ -100,7 +100,7 @@ Result<std::vector<Quarantined>> read_quarantine(State& state, const std::string
   std::size_t expected = 0;
   for (const auto& [which, moved] : state.moved)
     if (which.first == execution_id && quarantine_of(which.second) == name) expected = moved.copied.size();
-  Holds holds(quarantine->url, state.options.hold, quarantine->most_receives);
+  Holds holds(*quarantine, state.options.hold);
   Result<std::vector<Origin>> copies = take_quarantine(state, *quarantine, execution_id, expected, holds, deadline);
   holds.release_all(state.client, Deadline::in(state.client.clock(), kReleaseTimeout));
   if (!copies) return copies.error();
@@ -122,7 +122,7 @@ Result<RestoreOutcome> restore_messages(State& state, const RestoreRequest& requ
   if (!quarantine && quarantine.error().code != Code::not_found) return quarantine.error();
   if (quarantine) {
     CLAW_TRY_ASSIGN(const Queue source, described(state.client, request.queue.name, deadline));
-    Holds holds(quarantine->url, state.options.hold, quarantine->most_receives);
+    Holds holds(*quarantine, state.options.hold);
     const auto give_up = [&](const Error& error) {
       holds.release_all(state.client, Deadline::in(state.client.clock(), kReleaseTimeout));
       return error;

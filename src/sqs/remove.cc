@@ -36,7 +36,7 @@ std::set<MessageKey> planned_keys(const PlannedQueue& queue) {
 Status learn(State& state, const RemoveRequest& request, const Queue& source, Moved& moved, Deadline deadline) {
   if (moved.known) return {};
   CLAW_TRY_ASSIGN(moved.quarantine, open_quarantine(state.client, source, request.queue.quarantine, deadline));
-  Holds holds(moved.quarantine->url, state.options.hold, moved.quarantine->most_receives);
+  Holds holds(*moved.quarantine, state.options.hold);
   const auto copies = take_quarantine(state, *moved.quarantine, request.execution_id, 0, holds, deadline);
   holds.release_all(state.client, Deadline::in(state.client.clock(), std::chrono::minutes(1)));
   if (!copies) return copies.error();
