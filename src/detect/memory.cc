@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <unordered_set>
 
 #include "base/digest.h"
 #include "detect/detect.h"
@@ -13,19 +13,6 @@ namespace {
 
 using nlohmann::json;
 
-// What says whether an atom of this path could have been seen at all.
-std::string_view place_kind(const Atom& atom) {
-  switch (atom.kind) {
-    case Atom::Kind::odd:
-    case Atom::Kind::absent:
-    case Atom::Kind::code: return "usual";
-    case Atom::Kind::novel:
-    case Atom::Kind::value: return "column";
-    case Atom::Kind::contract: return "contract";
-    default: return {};
-  }
-}
-
 }  // namespace
 
 struct Memory::Look {
@@ -33,8 +20,15 @@ struct Memory::Look {
   std::unordered_set<std::uint64_t> here;  // sampled, whatever became of them
   std::unordered_set<Name> known;
   std::vector<std::vector<Name>> rows;
+  std::map<std::vector<Name>, std::uint32_t> numbers;  // of rows
   std::vector<Was> messages;  // sampled, those that did not fail so far
-  std::unordered_set<Name> failing;
+  std::set<Name> failing;
+
+  std::uint32_t row_of(const std::vector<Name>& names) {
+    const auto [at, fresh] = numbers.try_emplace(names, static_cast<std::uint32_t>(rows.size()));
+    if (fresh) rows.push_back(names);
+    return at->second;
+  }
 };
 
 Memory::Name Memory::name_of(std::string_view kind, std::string_view path, std::string_view detail, std::uint64_t number) const {
@@ -43,6 +37,21 @@ Memory::Name Memory::name_of(std::string_view kind, std::string_view path, std::
 
 Memory::Name Memory::name_of(const Atom& atom, const std::string& sub) const {
   return name_of(std::string(1, static_cast<char>('a' + static_cast<int>(atom.kind))) + sub, atom.path, atom.detail, atom.number);
+}
+
+Memory::Name Memory::condition_of(const Atom& atom, const Population& population, const Population::Queue& of) const {
+  switch (atom.kind) {
+    case Atom::Kind::odd:
+    case Atom::Kind::absent:
+    case Atom::Kind::code: {
+      const auto usual = of.usual.find(atom.path);
+      return name_of("usual", atom.path, usual == of.usual.end() ? "" : usual->second);
+    }
+    case Atom::Kind::novel:
+    case Atom::Kind::value: return name_of("column", atom.path, "");
+    case Atom::Kind::contract: return name_of("contract", "", population.contract);
+    default: return name_of_form(of);
+  }
 }
 
 void Memory::age(WallTime now) {
@@ -63,28 +72,24 @@ double Memory::counted_for(Name known) const {
 void Memory::tell(Population& population, std::uint32_t queue) const {
   population.remembered.resize(population.atoms.size());
   const Population::Queue& of = population.queues[queue];
-  const double all = counted_for(name_of("form", "", of.opened ? "opened" : "plain"));
+  const double all = counted_for(name_of_form(of));
   for (std::size_t a = 0; a < population.atoms.size(); ++a) {
     const Atom& atom = population.atoms[a];
     Remembered& told = population.remembered[a];
     told.by_sub.resize(population.subs[a].size());
-    double counted = all;
-    if (const std::string_view kind = place_kind(atom); !kind.empty()) {
-      const auto usual = of.usual.find(atom.path);
-      const std::string_view detail = kind == "contract" ? std::string_view(population.contract) : kind == "usual" && usual != of.usual.end() ? std::string_view(usual->second) : std::string_view();
-      counted = std::min(all, counted_for(name_of(kind, kind == "contract" ? "" : atom.path, detail)));
-    }
+    const double counted = std::min(all, counted_for(condition_of(atom, population, of)));
     bool failed = atom.kind == Atom::Kind::queue;
-    for (const std::string& sub : population.subs[a]) failed = failed || failed_before_.contains(name_of(atom, sub));
-    // That those with it passed is told in any case.
-    if (failed && counted >= static_cast<double>(kLeastPasses) && fresh_ >= kLeastFresh) told.all += std::min(fresh_, static_cast<std::uint64_t>(counted));
     for (std::size_t s = 0; s < population.subs[a].size(); ++s) {
       if (atom.kind == Atom::Kind::queue) {
         told.by_sub[s] += atom.number == queue ? static_cast<std::uint64_t>(counted) : 0;
-      } else if (const auto found = passed_.find(name_of(atom, population.subs[a][s])); found != passed_.end()) {
-        told.by_sub[s] += static_cast<std::uint64_t>(std::ceil(found->second - 0.05));
+        continue;
       }
+      // That those with it passed is told in any case.
+      const Name name = name_of(atom, population.subs[a][s]);
+      if (const auto found = passed_.find(name); found != passed_.end()) told.by_sub[s] += static_cast<std::uint64_t>(std::ceil(found->second - 0.05));
+      failed = failed || failed_before_.contains(name);
     }
+    if (failed && counted >= static_cast<double>(kLeastPasses) && fresh_ >= kLeastFresh) told.all += std::min(fresh_, static_cast<std::uint64_t>(counted));
   }
 }
 
@@ -92,10 +97,9 @@ Memory::Look Memory::see(Population& population, std::uint32_t queue) const {
   Look look;
   Population::Queue& of = population.queues[queue];
   look.mask = of.sampled;
-  look.known.insert(name_of("form", "", of.opened ? "opened" : "plain"));
+  look.known.insert(name_of_form(of));
   look.known.insert(name_of("contract", "", population.contract));
   for (const auto& [path, words] : of.usual) look.known.insert(name_of("usual", path, words));
-  std::map<std::vector<Name>, std::uint32_t> rows;
   std::vector<std::vector<Name>> named(population.atoms.size());
   for (std::size_t a = 0; a < named.size(); ++a)
     for (const std::string& sub : population.subs[a]) named[a].push_back(name_of(population.atoms[a], sub));
@@ -113,20 +117,17 @@ Memory::Look Memory::see(Population& population, std::uint32_t queue) const {
     if (!look.here.insert(identity).second || seen.level >= kFailedLevel) return;
     std::vector<Name> names = names_of(seen, values);
     std::sort(names.begin(), names.end());
-    const auto [at, fresh] = rows.try_emplace(names, static_cast<std::uint32_t>(look.rows.size()));
-    if (fresh) look.rows.push_back(std::move(names));
-    look.messages.push_back({identity, at->second});
+    look.messages.push_back({identity, look.row_of(names)});
   };
   for (std::size_t c = 0; c < of.columns; ++c)
     for (const std::vector<Has>& has : of.values[c])
       for (const Has& h : has) look.known.insert(name_of("column", population.atoms[h.atom].path, ""));
-  for (const Chunk* const at : of.chunks) {
-    const Chunk& chunk = *at;
-    const Kept page = population.kept(chunk);
-    auto body = std::lower_bound(of.bodies.begin(), of.bodies.end(), SampledBody{.page = chunk.number, .index = 0, .identity = 0});
+  for (const Chunk* const chunk : of.chunks) {
+    const Kept page = population.kept(*chunk);
+    auto body = std::lower_bound(of.bodies.begin(), of.bodies.end(), SampledBody{.page = chunk->number, .index = 0, .identity = 0});
     for (std::size_t i = 0; i < page.seen.size(); ++i) {
       const Seen& seen = page.seen[i];
-      const bool sampled = body != of.bodies.end() && body->page == chunk.number && body->index == i;
+      const bool sampled = body != of.bodies.end() && body->page == chunk->number && body->index == i;
       const std::uint64_t identity = seen.by_digest ? (sampled ? body->identity : 0) : identity_of(seen.key);
       if (sampled) ++body;
       if (seen.level >= kFailedLevel && look.failing.size() < kMostNames)
@@ -183,14 +184,7 @@ void Memory::learn(Population& population, std::uint32_t queue, const QueueView&
   if (!compares) return;
 
   // What was missing once is remembered with this look's messages.
-  std::map<std::vector<Name>, std::uint32_t> rows;
-  for (std::uint32_t r = 0; r < look.rows.size(); ++r) rows.emplace(look.rows[r], r);
-  for (Was& was : missing) {
-    const auto [at, fresh] = rows.try_emplace(rows_[was.row], static_cast<std::uint32_t>(look.rows.size()));
-    if (fresh) look.rows.push_back(rows_[was.row]);
-    was.row = at->second;
-    look.messages.push_back(was);
-  }
+  for (const Was& was : missing) look.messages.push_back({was.identity, look.row_of(rows_[was.row]), was.gone});
   // What is known from now on, and what was and still is.
   std::erase_if(known_, [&](const auto& one) { return !look.known.contains(one.first); });
   for (const Name name : look.known) known_.try_emplace(name, total_);
@@ -202,15 +196,11 @@ void Memory::learn(Population& population, std::uint32_t queue, const QueueView&
 }
 
 std::string Memory::to_bytes() const {
-  json passed = json::array(), known = json::array(), rows = json::array(), messages = json::array(), failing = json::array(), failed_before = json::array();
-  for (const auto& [name, count] : std::map(passed_.begin(), passed_.end())) passed.push_back({name, count});
-  for (const auto& [name, before] : std::map(known_.begin(), known_.end())) known.push_back({name, before});
-  for (const Name name : std::set(failing_.begin(), failing_.end())) failing.push_back(name);
-  for (const Name name : std::set(failed_before_.begin(), failed_before_.end())) failed_before.push_back(name);
-  for (const std::vector<Name>& row : rows_) rows.push_back(row);
+  json messages = json::array();
   for (const Was& was : messages_) messages.push_back({was.identity, was.row, was.gone});
-  const std::vector<std::uint8_t> bytes = json::to_cbor(json{{"detector", kDetectorVersion}, {"salt", salt_}, {"aged", aged_.time_since_epoch().count()}, {"total", total_}, {"passed", std::move(passed)},
-                                                             {"known", std::move(known)}, {"looked", looked_.time_since_epoch().count()}, {"acknowledged", acknowledged_}, {"rows", std::move(rows)}, {"messages", std::move(messages)}, {"failing", std::move(failing)}, {"failed_before", std::move(failed_before)}, {"fresh", fresh_}, {"compared", compared_.time_since_epoch().count()}});
+  const std::vector<std::uint8_t> bytes = json::to_cbor(json{{"detector", kDetectorVersion}, {"salt", salt_}, {"aged", aged_.time_since_epoch().count()}, {"total", total_}, {"passed", passed_}, {"known", known_},
+                                                             {"fresh", fresh_}, {"failed_before", failed_before_}, {"compared", compared_.time_since_epoch().count()},
+                                                             {"looked", looked_.time_since_epoch().count()}, {"acknowledged", acknowledged_}, {"rows", rows_}, {"messages", std::move(messages)}, {"failing", failing_}});
   return {bytes.begin(), bytes.end()};
 }
 
@@ -220,18 +210,19 @@ Result<Memory> Memory::from_bytes(std::string_view bytes) {
   if (!value.is_object()) return broken();
   try {
     if (value.at("detector") != kDetectorVersion) return make_error(Code::unsupported, "memory of a queue", "another version of the detector made it; it is begun anew");
+    const auto time = [&](const char* key) { return WallTime(Millis(value.at(key).get<std::int64_t>())); };
     Memory out(value.at("salt").get<std::uint64_t>());
-    out.aged_ = WallTime(Millis(value.at("aged").get<std::int64_t>()));
+    out.aged_ = time("aged");
     out.total_ = value.at("total").get<double>();
-    for (const json& one : value.at("passed")) out.passed_.emplace(one.at(0).get<Name>(), one.at(1).get<double>());
-    for (const json& one : value.at("known")) out.known_.emplace(one.at(0).get<Name>(), one.at(1).get<double>());
-    out.looked_ = WallTime(Millis(value.at("looked").get<std::int64_t>()));
-    out.acknowledged_ = value.at("acknowledged").get<std::uint64_t>();
-    for (const json& one : value.at("failing")) out.failing_.insert(one.get<Name>());
-    for (const json& one : value.at("failed_before")) out.failed_before_.insert(one.get<Name>());
-    out.fresh_ = value.at("fresh").get<std::uint64_t>();
-    out.compared_ = WallTime(Millis(value.at("compared").get<std::int64_t>()));
-    for (const json& one : value.at("rows")) out.rows_.push_back(one.get<std::vector<Name>>());
+    value.at("passed").get_to(out.passed_);
+    value.at("known").get_to(out.known_);
+    value.at("fresh").get_to(out.fresh_);
+    value.at("failed_before").get_to(out.failed_before_);
+    out.compared_ = time("compared");
+    out.looked_ = time("looked");
+    value.at("acknowledged").get_to(out.acknowledged_);
+    value.at("rows").get_to(out.rows_);
+    value.at("failing").get_to(out.failing_);
     for (const json& one : value.at("messages")) {
       out.messages_.push_back({one.at(0).get<std::uint64_t>(), one.at(1).get<std::uint32_t>(), one.at(2).get<bool>()});
       if (out.messages_.back().row >= out.rows_.size()) return broken();

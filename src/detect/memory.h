@@ -10,10 +10,9 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "base/clock.h"
@@ -57,6 +56,9 @@ class Memory {
 
   Name name_of(std::string_view kind, std::string_view path, std::string_view detail, std::uint64_t number = 0) const;
   Name name_of(const Atom& atom, const std::string& sub) const;
+  Name name_of_form(const Population::Queue& of) const { return name_of("form", "", of.opened ? "opened" : "plain"); }
+  // What must have been known for an atom to be seen at all.
+  Name condition_of(const Atom& atom, const Population& population, const Population::Queue& of) const;
   Look see(Population& population, std::uint32_t queue) const;
   void age(WallTime now);
   // How many of the passes were counted while this name was known; 0: it is not.
@@ -66,20 +68,20 @@ class Memory {
   std::uint64_t salt_;
   WallTime aged_{};  // passed_ and total_ are as of then
   double total_ = 0;
-  std::unordered_map<Name, double> passed_;
+  std::map<Name, double> passed_;
   // What was usual at each path, which paths' values were kept, under which contract: and total_ when that became known.
-  std::unordered_map<Name, double> known_;
+  std::map<Name, double> known_;
   // Of the last comparison: messages that were there the look before and are not now, and what was failing the look before.
   // Passes while it failed, that is what tells poison from an outage.
   std::uint64_t fresh_ = 0;
-  std::unordered_set<Name> failed_before_;
+  std::set<Name> failed_before_;
   WallTime compared_{};
   // The last look.
   WallTime looked_{};
   std::uint64_t acknowledged_ = 0;
   std::vector<std::vector<Name>> rows_;
   std::vector<Was> messages_;
-  std::unordered_set<Name> failing_;
+  std::set<Name> failing_;
 };
 
 }  // namespace claw::detect
