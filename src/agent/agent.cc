@@ -160,14 +160,13 @@ class LocalAgent final : public Agent {
     return record_decision(stored.hash, "rejected", plan.tenant, actor, reason);
   }
 
-  Status label(const std::string& finding, std::optional<bool> poison, const std::string& actor, const std::string& reason) override {
+  Status label(const std::string& finding, Said said, const std::string& actor, const std::string& reason) override {
     CLAW_TRY_ASSIGN(const StoredFinding found, store_->finding(finding));
     CLAW_TRY_ASSIGN(const json facts, parse_json(found.json, "finding " + finding));
     const std::string signature = facts.at("id").get<std::string>();
-    const std::string said = !poison ? "none" : *poison ? "poison" : "not-poison";
-    const json record = {{"tenant", found.tenant}, {"actor", escape(actor)}, {"signature", escape(facts.at("signature").get<std::string>())}, {"finding", found.id}, {"label", said}, {"reason", escape(reason)}};
+    const json record = {{"tenant", found.tenant}, {"actor", escape(actor)}, {"signature", escape(facts.at("signature").get<std::string>())}, {"finding", found.id}, {"label", name(said)}, {"reason", escape(reason)}};
     CLAW_TRY(record_immutable("label", record.dump()));
-    return store_->save_label(found.tenant, signature, poison ? std::optional(Label{.poison = *poison, .actor = actor, .reason = reason, .at = deps_.clock.now()}) : std::nullopt);
+    return store_->save_label(found.tenant, signature, said != Said::none ? std::optional(Label{.poison = said == Said::poison, .actor = actor, .reason = reason, .at = deps_.clock.now()}) : std::nullopt);
   }
 
   Result<ExecutionRecord> execute_safe_drain(const Plan& plan, const std::string& actor, Progress& progress) override {

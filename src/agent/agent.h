@@ -143,8 +143,8 @@ class AgentCalls {
                                 Progress& progress) = 0;
   virtual Status approve(const std::string& plan_hash, const std::string& actor, const std::string& reason) = 0;
   virtual Status reject(const std::string& plan_hash, const std::string& actor, const std::string& reason) = 0;
-  // What a person knows of a finding ("findings list"): from now on it weighs in every look at that tenant. Nothing: taken back.
-  virtual Status label(const std::string& finding, std::optional<bool> poison, const std::string& actor, const std::string& reason) = 0;
+  // What a person knows of a finding ("findings list"): from now on it weighs in every look at that tenant.
+  virtual Status label(const std::string& finding, Said said, const std::string& actor, const std::string& reason) = 0;
   // Order exact is tried where it is safe; the report says what was achieved, a queue at a time, and why not.
   virtual Result<RollbackReport> rollback(const std::string& rollback_key, const std::string& actor, Progress& progress,
                                           RestoreOrder wanted = RestoreOrder::exact) = 0;

@@ -194,9 +194,9 @@ TEST_F(AgentLife, a_label_outlasts_the_agent_and_stops_what_it_says_is_not_poiso
     ASSERT_TRUE(seen.ok()) << seen.error().message();
     ASSERT_GT(seen->findings.at(0).lower_bound, 0.95);
     finding = seen->findings[0].signature.id() + "-t";
-    EXPECT_EQ((*agent)->label("no-such", true, "user:ada", "why").error().code, Code::not_found);
+    EXPECT_EQ((*agent)->label("no-such", Said::poison, "user:ada", "why").error().code, Code::not_found);
     const std::uint64_t before = (*agent)->audit().size();
-    ASSERT_TRUE((*agent)->label(finding, false, "user:ada", "the consumer is being fixed").ok());
+    ASSERT_TRUE((*agent)->label(finding, Said::not_poison, "user:ada", "the consumer is being fixed").ok());
     EXPECT_EQ((*agent)->audit().size(), before + 1);
   }
   auto agent = open();
@@ -206,7 +206,7 @@ TEST_F(AgentLife, a_label_outlasts_the_agent_and_stops_what_it_says_is_not_poiso
   EXPECT_EQ(in_quarantine(), 0u);
   const auto seen = (*agent)->detect_poison_messages({.tenant = "t", .queue = {}}, silent());
   EXPECT_NE(seen->findings.at(0).explanation.find("user:ada labelled it not poison"), std::string::npos) << seen->findings[0].explanation;
-  ASSERT_TRUE((*agent)->label(finding, std::nullopt, "user:ada", "fixed").ok());
+  ASSERT_TRUE((*agent)->label(finding, Said::none, "user:ada", "fixed").ok());
   const auto done = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent());
   ASSERT_TRUE(done.ok()) << done.error().message();
   EXPECT_EQ(in_quarantine(), kPoison);

@@ -64,9 +64,8 @@ class Remote final : public AgentCalls {
   Status approve(const std::string& hash, const std::string&, const std::string& reason) override { return decide(hash, "approve", reason); }
   Status reject(const std::string& hash, const std::string&, const std::string& reason) override { return decide(hash, "reject", reason); }
 
-  Status label(const std::string& finding, std::optional<bool> poison, const std::string&, const std::string& reason) override {
-    const std::string said = !poison ? "none" : *poison ? "poison" : "not-poison";
-    CLAW_TRY(carry_out(fmt::format("/api/v1/findings/{}/label", http::percent_encode(finding)), {{"label", said}, {"reason", reason}}, {}, silent(), {}));
+  Status label(const std::string& finding, Said said, const std::string&, const std::string& reason) override {
+    CLAW_TRY(carry_out(fmt::format("/api/v1/findings/{}/label", http::percent_encode(finding)), {{"label", name(said)}, {"reason", reason}}, {}, silent(), {}));
     return {};
   }
 

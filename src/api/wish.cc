@@ -84,11 +84,11 @@ Result<http::Response> Api::wish_label(const Call& call) {
   CLAW_TRY_ASSIGN(const StoredFinding found, d_.agent.store().finding(call.names[0]));
   CLAW_TRY_ASSIGN(const std::string label, text_of(call.body, "label"));
   CLAW_TRY_ASSIGN(const std::string reason, text_of(call.body, "reason"));
-  if (label != "poison" && label != "not-poison" && label != "none") return make_error(Code::invalid, "body.label", "expected poison, not-poison or none");
-  const std::optional<bool> poison = label == "none" ? std::nullopt : std::optional(label == "poison");
-  return accept(call, wish("label", found.tenant, found.id), [id = found.id, poison, label, actor = call.actor, reason](Agent& agent, Operations::Task&) -> Result<std::string> {
-    CLAW_TRY(agent.label(id, poison, actor, reason));
-    return Json{{"finding", id}, {"label", label}}.dump();
+  const std::optional<Said> known = said(label);
+  if (!known) return make_error(Code::invalid, "body.label", "expected poison, not-poison or none");
+  return accept(call, wish("label", found.tenant, found.id), [id = found.id, said = *known, actor = call.actor, reason](Agent& agent, Operations::Task&) -> Result<std::string> {
+    CLAW_TRY(agent.label(id, said, actor, reason));
+    return Json{{"finding", id}, {"label", name(said)}}.dump();
   });
 }
 

@@ -326,10 +326,10 @@ class Session {
   }
 
   int findings_label() {
-    const std::optional<bool> poison = o_.label == "none" ? std::nullopt : std::optional(o_.label == "poison");
+    const Said word = said(o_.label).value_or(Said::none);  // the parser lets no other pass
     return with_agent([&](AgentCalls& agent) -> int {
-      if (const Status said = agent.label(o_.id, poison, deps_.user, o_.reason); !said) return fail(said.error());
-      const std::string text = o_.label == "none" ? "is what it was: evidence alone counts" : poison.value_or(false) ? "is labelled poison: from the next look on that weighs like 35 failures" : "is labelled not poison: nothing is removed for it";
+      if (const Status done = agent.label(o_.id, word, deps_.user, o_.reason); !done) return fail(done.error());
+      const std::string text = word == Said::none ? "is what it was: evidence alone counts" : word == Said::poison ? "is labelled poison: from the next look on that weighs like 35 failures" : "is labelled not poison: nothing is removed for it";
       return emit(fmt::format("{} {}.\n", o_.id, text), [&] { return nlohmann::json{{"finding", o_.id}, {"label", o_.label}}.dump(1); });
     });
   }

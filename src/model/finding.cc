@@ -19,6 +19,21 @@ std::optional<std::uint64_t> number(std::string_view text, int base) {
 
 }  // namespace
 
+std::string_view name(Said said) {
+  switch (said) {
+    case Said::poison: return "poison";
+    case Said::not_poison: return "not-poison";
+    case Said::none: return "none";
+  }
+  std::abort();
+}
+
+std::optional<Said> said(std::string_view text) {
+  for (const Said one : {Said::poison, Said::not_poison, Said::none})
+    if (name(one) == text) return one;
+  return std::nullopt;
+}
+
 std::string message_id(QueueType type, const PoisonRef& ref) {
   switch (type) {
     case QueueType::stream: return fmt::format("{}-{}", ref.key.high, ref.key.low);

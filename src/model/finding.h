@@ -64,6 +64,11 @@ struct Finding {
 // Content of candidates that the scan kept, so that a removal right after it need not read it again. Bounded.
 using KeptContent = std::map<QueueId, ContentByKey>;
 
+// What a person says of a finding: "poison", "not-poison", "none" takes it back.
+enum class Said { poison, not_poison, none };
+std::string_view name(Said said);
+std::optional<Said> said(std::string_view name);
+
 // What a person said of a signature. Remembered, and weighed with the evidence.
 struct Label {
   bool poison = false;

@@ -1,9 +1,6 @@
 // Producers at 2,000 messages a second and consumers at full speed, as processes of their own, during a whole remediation and
 // a rollback: every message that was produced is in exactly one place, and what stays keeps its order.
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -15,45 +12,15 @@
 #include "redis/connection.h"
 #include "redis/url.h"
 #include "testing/redis_server.h"
+#include "testing/traffic.h"
 
 namespace claw {
 namespace {
 
+using testing::Traffic;
+
 constexpr int kBacklog = 30'000;
 constexpr int kRate = 2'000;
-
-// One traffic process; the destructor asks it to stop and waits for it.
-class Traffic {
- public:
-  explicit Traffic(std::vector<std::string> words) {
-    words.insert(words.begin(), {"/usr/bin/python3", CLAW_SOURCE_DIR "/tests/live/traffic.py"});
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::execv(arguments[0], arguments.data());
-      ::_exit(127);
-    }
-  }
-  Traffic(Traffic&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
-  Traffic& operator=(Traffic&&) = delete;
-  ~Traffic() {
-    if (pid_ < 0) return;
-    ::kill(pid_, SIGTERM);
-    int status = 0;
-    ::waitpid(pid_, &status, 0);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "a traffic process ended with " << status;
-  }
-  void wait() {
-    int status = 0;
-    ::waitpid(std::exchange(pid_, -1), &status, 0);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-  }
-
- private:
-  pid_t pid_ = -1;
-};
 
 int number_of(std::string_view body) { return std::stoi(std::string(body.substr(body.rfind("\"n\":") + 4))); }
 
@@ -78,18 +45,18 @@ class Conservation : public ::testing::Test {
   std::string log(const std::string& name) const { return server.dir() + "/" + name + ".log"; }
 
   void backlog() {
-    Traffic stream({port, "produce-stream", log("ps"), "0", std::to_string(kBacklog), "0"});
-    Traffic list({port, "produce-list", log("pl"), "0", std::to_string(kBacklog), "0"});
+    Traffic stream({"traffic.py", port, "produce-stream", log("ps"), "0", std::to_string(kBacklog), "0"});
+    Traffic list({"traffic.py", port, "produce-list", log("pl"), "0", std::to_string(kBacklog), "0"});
     stream.wait();
     list.wait();
   }
   std::vector<Traffic> traffic() {
     std::vector<Traffic> out;
     const std::string first = std::to_string(kBacklog + 100'000 * rounds++);
-    out.push_back(Traffic({port, "produce-stream", log("ps"), first, "100000", std::to_string(kRate)}));
-    out.push_back(Traffic({port, "produce-list", log("pl"), first, "100000", std::to_string(kRate)}));
-    for (int i = 0; i < 2; ++i) out.push_back(Traffic({port, "consume-stream", log("cs" + std::to_string(i))}));
-    out.push_back(Traffic({port, "consume-list", log("cl")}));
+    out.push_back(Traffic({"traffic.py", port, "produce-stream", log("ps"), first, "100000", std::to_string(kRate)}));
+    out.push_back(Traffic({"traffic.py", port, "produce-list", log("pl"), first, "100000", std::to_string(kRate)}));
+    for (int i = 0; i < 2; ++i) out.push_back(Traffic({"traffic.py", port, "consume-stream", log("cs" + std::to_string(i))}));
+    out.push_back(Traffic({"traffic.py", port, "consume-list", log("cl")}));
     return out;
   }
 

@@ -2,9 +2,7 @@
 // what RabbitMQ itself shows tells the agent what is poison: refusals, dead letters, and what left between two looks.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -18,6 +16,7 @@
 #include "rabbitmq/message.h"
 #include "rabbitmq/properties.h"
 #include "testing/rabbit_server.h"
+#include "testing/traffic.h"
 
 namespace claw {
 namespace {
@@ -44,34 +43,6 @@ int number_of(std::string_view text) {
   const std::size_t at = text.rfind('_');
   return at == std::string_view::npos ? -1 : std::atoi(std::string(text.substr(at + 1)).c_str());
 }
-
-class Client {  // one traffic process; its end is asked for and waited for
- public:
-  explicit Client(std::vector<std::string> words) {
-    words.insert(words.begin(), {"/usr/bin/python3", CLAW_SOURCE_DIR "/tests/live/rabbit_traffic.py", std::to_string(server().port())});
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::execv(arguments[0], arguments.data());
-      ::_exit(127);
-    }
-  }
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
-  ~Client() { stop(); }
-  void stop() {
-    if (pid_ < 0) return;
-    ::kill(pid_, SIGTERM);
-    int status = 0;
-    ::waitpid(std::exchange(pid_, -1), &status, 0);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "a client ended with " << status;
-  }
-
- private:
-  pid_t pid_ = -1;
-};
 
 std::unique_ptr<Connection> client() {
   auto connection = Connection::open(*rabbitmq::parse_url(server().url()), "test", system_clock(), soon());
@@ -157,8 +128,9 @@ TEST_P(RabbitLive, every_message_is_in_one_place_and_all_that_was_taken_is_poiso
   }
   ASSERT_EQ(::mkdir(dir.c_str(), 0700), 0);
   const int rate = std::max(200, waiting / 60);
-  Client producer({"produce", queue, dir + "/produced", std::to_string(waiting), "200", std::to_string(kind.priorities)});
-  Client consumer({"consume", queue, dir + "/consumed", std::to_string(rate), kind.refuses});
+  const std::string script = "rabbit_traffic.py", port = std::to_string(server().port());
+  testing::Traffic producer({script, port, "produce", queue, dir + "/produced", std::to_string(waiting), "200", std::to_string(kind.priorities)});
+  testing::Traffic consumer({script, port, "consume", queue, dir + "/consumed", std::to_string(rate), kind.refuses});
 
   const std::string text = "agent: {data_dir: \"" + dir + "/data\"}\nbrokers: {rabbit: {kind: rabbitmq, url: \"" + server().url() + "\", management_url: \"" + server().management_url() + "\"}}\n" +
                            "tenants: {t: {tier: critical, queues: [{broker: rabbit, match: " + queue + "}], skill: aggressive-drain, sla: {max_backlog: 10}}}\n";
