@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "broker/claims.h"
+
 namespace claw::testing {
 namespace {
 
@@ -71,16 +73,12 @@ Result<Pong> FakeBroker::check(Deadline) {
 Result<std::vector<QueueView>> FakeBroker::discover(std::span<const Claim> claims, Deadline) {
   CLAW_TRY(before("discover"));
   return world_->with([&](FakeWorld& world) -> Result<std::vector<QueueView>> {
+    const Claims index(name_, claims);
     std::vector<QueueView> views;
     for (auto& [name, queue] : world.queues) {
-      queue.tenant.clear();
-      for (const Claim& claim : claims) {
-        if (!glob_match(claim.match.match, name)) continue;
-        if (!queue.tenant.empty() && queue.tenant != claim.tenant)
-          return make_error(Code::conflict, "discover " + name, "claimed by " + queue.tenant + " and " + claim.tenant);
-        queue.tenant = claim.tenant;
-      }
-      if (!queue.tenant.empty()) views.push_back(view_of(name_, name, queue));
+      CLAW_TRY_ASSIGN(const std::optional<Owner> owner, index.owner_of(name));
+      queue.tenant = owner ? owner->tenant : TenantId();
+      if (owner) views.push_back(view_of(name_, name, queue));
     }
     return views;
   });

@@ -114,6 +114,8 @@ struct Claim {
   TenantId tenant;  // empty: "{tenant}" in match.match stands for it, and the queue's name tells
   QueueMatch match;
 };
+// Neither a glob nor a tenant pattern: there is at most one queue of that name.
+bool names_one_queue(const Claim& claim);
 
 struct Pong {
   std::string server;                 // "redis 7.0.15 standalone"

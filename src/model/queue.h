@@ -79,6 +79,8 @@ struct QueueView {
   std::string processing;         // Redis list only: the reliable-queue pattern's second list
   ListEnd takes_from = ListEnd::tail;
   LookPromise look;
+  std::uint64_t redelivered = 0;  // deliveries of what was delivered before, since the broker counts; 0 where it does not
+  bool tells_progress = true;     // groups' `acknowledged` rises as they work; false where consumers need not acknowledge, or nobody counts
   std::string node;               // "127.0.0.1:6379": where it lives in a cluster
 };
 
@@ -112,6 +114,7 @@ struct Tenant {
   Autonomy autonomy = Autonomy::propose;
   std::int64_t confidence_bps = 9500;
   std::string contract;  // path of a JSON Schema, empty when none
+  std::optional<std::vector<std::string>> notify = {};  // routes its alerts are told by; nullopt: all
 };
 
 bool glob_match(std::string_view pattern, std::string_view name);

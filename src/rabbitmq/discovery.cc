@@ -2,6 +2,7 @@
 #include <map>
 
 #include "base/text.h"
+#include "broker/claims.h"
 #include "rabbitmq/operations.h"
 
 namespace claw::rabbitmq {
@@ -61,6 +62,8 @@ void fill(QueueView& view, const QueueFacts& facts, const BrokerFacts& broker, c
   view.oldest_age.reset();
   if (facts.head_timestamp && *facts.head_timestamp <= now && facts.ready > 0) view.oldest_age = std::chrono::seconds(now - *facts.head_timestamp);
   view.groups = {{.name = kGroup, .consumers = facts.consumers, .pending = facts.unacked, .lag = facts.ready, .acknowledged = facts.acked}};
+  view.redelivered = facts.redelivered;
+  view.tells_progress = facts.sent_without_ack == 0;
 }
 
 // Who consumes, by queue.
@@ -95,7 +98,7 @@ Status exact_depths(Session& session, std::span<QueueView> views, Deadline deadl
 Result<std::vector<QueueView>> discover_named(Session& session, std::span<const Claim> claims, Deadline deadline) {
   std::vector<QueueView> views;
   for (const Claim& claim : claims) {
-    if (claim.match.match.find_first_of("*?[") != std::string::npos)
+    if (!names_one_queue(claim))
       return make_error(Code::unsupported, "broker " + session.name, "no management_url: queues cannot be listed, so '" + escape(claim.match.match, 80) + "' cannot be matched; expected a queue's full name");
     CLAW_TRY_ASSIGN(Connection * control, session.control(deadline));
     const Result<Depth> depth = control->depth(claim.match.match, deadline);
@@ -104,23 +107,12 @@ Result<std::vector<QueueView>> discover_named(Session& session, std::span<const 
     QueueView view{.id = {session.name, claim.match.match}, .tenant = claim.tenant, .type = QueueType::classic};
     view.backlog = view.entries = depth->ready;
     view.groups = {{.name = kGroup, .consumers = depth->consumers, .lag = depth->ready}};
+    view.tells_progress = false;
     view.look.kind = LookKind::take;
     view.look.refusal = "no management_url: its type, limits and policies are unknown, and a look could use up a delivery limit";
     views.push_back(std::move(view));
   }
   return views;
-}
-
-// The tenant that claims a queue; empty when none does.
-Result<TenantId> owner_of(const Session& session, const std::string& queue, std::span<const Claim> claims) {
-  const Claim* owner = nullptr;
-  for (const Claim& claim : claims) {
-    if (!glob_match(claim.match.match, queue)) continue;
-    if (owner != nullptr && owner->tenant != claim.tenant)
-      return make_error(Code::conflict, "queue " + session.name + "/" + escape(queue, 120), "is claimed by tenants " + owner->tenant + " and " + claim.tenant);
-    owner = &claim;
-  }
-  return owner == nullptr ? TenantId() : owner->tenant;
 }
 
 }  // namespace
@@ -131,12 +123,13 @@ Result<std::vector<QueueView>> discover_queues(Session& session, std::span<const
   CLAW_TRY_ASSIGN(const auto all, session.management->queues(deadline));
   CLAW_TRY_ASSIGN(auto consumers, consumers_of(session, deadline));
   DeadLetters letters(session, deadline);
+  const Claims index(session.name, claims);
   std::vector<QueueView> views;
   for (const QueueFacts& facts : all) {
     if (is_quarantine(facts.name)) continue;
-    CLAW_TRY_ASSIGN(const TenantId tenant, owner_of(session, facts.name, claims));
-    if (tenant.empty()) continue;
-    QueueView view{.id = {session.name, facts.name}, .tenant = tenant};
+    CLAW_TRY_ASSIGN(const std::optional<Owner> owner, index.owner_of(facts.name));
+    if (!owner) continue;
+    QueueView view{.id = {session.name, facts.name}, .tenant = owner->tenant};
     fill(view, facts, broker, session.clock);
     view.consumers = std::move(consumers[facts.name]);
     view.dead_letter = letters.target_of(facts);

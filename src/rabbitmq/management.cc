@@ -74,6 +74,7 @@ QueueFacts queue_facts(const json& item) {
   out.bytes = count_of(item, "message_bytes");
   out.consumers = count_of(item, "consumers");
   out.acked = count_of(stats, "ack");
+  out.sent_without_ack = count_of(stats, "deliver_no_ack");
   out.redelivered = count_of(stats, "redeliver");
   out.ack_rate = rate_of(stats, "ack_details");
   out.publish_rate = rate_of(stats, "publish_details");

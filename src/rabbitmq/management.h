@@ -26,6 +26,7 @@ struct QueueFacts {
   std::uint64_t ready = 0, unacked = 0, consumers = 0;
   std::uint64_t bytes = 0;                        // of ready and unacked bodies
   std::uint64_t acked = 0, redelivered = 0;       // since the node's statistics began
+  std::uint64_t sent_without_ack = 0;             // likewise: to consumers that need not acknowledge
   double ack_rate = 0, publish_rate = 0;          // a second
   std::optional<std::int64_t> delivery_limit, message_ttl_ms, expires_ms, max_length, max_bytes;
   std::optional<std::int64_t> head_timestamp;     // seconds, when the publisher set one

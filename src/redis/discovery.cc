@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <unordered_map>
 
 #include "base/text.h"
+#include "broker/claims.h"
 #include "redis/operations.h"
 
 namespace claw::redis {
@@ -17,51 +17,19 @@ std::string for_queue(std::string pattern, std::string_view queue) {
   return pattern;
 }
 
-// Claims by the queue's whole name where they have no wildcard, so that a key is not compared with every claim.
-class ClaimIndex {
- public:
-  ClaimIndex(const BrokerName& broker, std::span<const Claim> claims) : broker_(broker) {
-    for (const Claim& claim : claims) {
-      const bool exact = !claim.tenant.empty() && claim.match.match.find_first_of("*?[") == std::string::npos;
-      if (exact) by_name_.emplace(claim.match.match, &claim);
-      else patterns_.push_back(&claim);
-    }
+// The view of one key, when exactly one tenant claims it; nullopt when none does.
+Result<std::optional<QueueView>> view_of(const BrokerName& broker, const Claims& claims, std::string_view key, QueueType type) {
+  if (is_quarantine_key(key)) return std::optional<QueueView>();
+  CLAW_TRY_ASSIGN(const std::optional<Owner> owner, claims.owner_of(key));
+  if (!owner) return std::optional<QueueView>();
+  QueueView view{.id = {broker, std::string(key)}, .tenant = owner->tenant, .type = type};
+  if (type == QueueType::list) {
+    view.processing = for_queue(owner->claim->match.processing, key);
+    view.dead_letter = for_queue(owner->claim->match.dead, key);
+    view.takes_from = owner->claim->match.takes_from;
   }
-
-  // The view of one key, when exactly one tenant claims it; nullopt when none does.
-  Result<std::optional<QueueView>> view_of(std::string_view key, QueueType type) const {
-    if (is_quarantine_key(key)) return std::optional<QueueView>();
-    std::optional<QueueView> view;
-    const auto [first, last] = by_name_.equal_range(std::string(key));
-    for (auto claim = first; claim != last; ++claim) CLAW_TRY(take(*claim->second, claim->second->tenant, key, type, view));
-    for (const Claim* claim : patterns_) {
-      const std::optional<TenantId> tenant = claim->tenant.empty() ? capture_tenant(claim->match.match, key)
-                                             : glob_match(claim->match.match, key) ? std::optional(claim->tenant) : std::nullopt;
-      if (tenant) CLAW_TRY(take(*claim, *tenant, key, type, view));
-    }
-    return view;
-  }
-
- private:
-  Status take(const Claim& claim, const TenantId& tenant, std::string_view key, QueueType type, std::optional<QueueView>& view) const {
-    if (view && view->tenant != tenant)
-      return make_error(Code::conflict, "queue " + broker_ + "/" + escape(key, 120), "is claimed by tenants " + view->tenant + " and " + tenant);
-    if (view) return {};
-    view.emplace();
-    view->id = {broker_, std::string(key)};
-    view->tenant = tenant;
-    view->type = type;
-    if (type != QueueType::list) return {};
-    view->processing = for_queue(claim.match.processing, key);
-    view->dead_letter = for_queue(claim.match.dead, key);
-    view->takes_from = claim.match.takes_from;
-    return {};
-  }
-
-  const BrokerName& broker_;
-  std::unordered_multimap<std::string, const Claim*> by_name_;
-  std::vector<const Claim*> patterns_;
-};
+  return std::optional(std::move(view));
+}
 
 struct Cursor {
   QueueType type;
@@ -70,7 +38,7 @@ struct Cursor {
 };
 
 // Both types side by side: one round trip brings a page of each.
-Status scan_keys(Connection& connection, const ClaimIndex& claims, std::map<std::string, QueueView>& found, Deadline deadline) {
+Status scan_keys(Connection& connection, const BrokerName& broker, const Claims& claims, std::map<std::string, QueueView>& found, Deadline deadline) {
   Cursor cursors[] = {{.type = QueueType::stream}, {.type = QueueType::list}};
   for (bool more = true; more;) {
     for (const Cursor& cursor : cursors)
@@ -86,7 +54,7 @@ Status scan_keys(Connection& connection, const ClaimIndex& claims, std::map<std:
       const Reply::View keys = reply.root().first().next();
       Reply::View key = keys.first();
       for (std::size_t i = 0; i < keys.size(); ++i, key = key.next()) {
-        CLAW_TRY_ASSIGN(std::optional<QueueView> view, claims.view_of(key.text(), cursor.type));
+        CLAW_TRY_ASSIGN(std::optional<QueueView> view, view_of(broker, claims, key.text(), cursor.type));
         if (view) found.emplace(key.text(), std::move(*view));  // SCAN may name a key twice
       }
     }
@@ -282,10 +250,10 @@ Status by_server(Servers& servers, std::vector<QueueView*> views, Deadline deadl
 }  // namespace
 
 Result<std::vector<QueueView>> discover_queues(Servers& servers, const BrokerName& broker, std::span<const Claim> claims, Deadline deadline) {
-  const ClaimIndex index(broker, claims);
+  const Claims index(broker, claims);
   std::map<std::string, QueueView> found;
   CLAW_TRY_ASSIGN(const std::vector<Connection*> masters, servers.masters(deadline));
-  for (Connection* master : masters) CLAW_TRY(scan_keys(*master, index, found, deadline));
+  for (Connection* master : masters) CLAW_TRY(scan_keys(*master, broker, index, found, deadline));
   // A list that is another's processing or dead list is part of that queue, not a queue of its own.
   std::vector<std::string> parts;
   for (const auto& [key, view] : found)

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "broker/claims.h"
 #include "sqs/look_policy.h"
 #include "sqs/operations.h"
 #include "sqs/queue.h"
@@ -16,9 +17,8 @@ using nlohmann::json;
 
 constexpr std::string_view kTenantTag = "deployclaw-tenant";
 
-// What every name starts with that the glob can match.
-std::string literal_start(const std::string& glob) { return glob.substr(0, glob.find_first_of("*?[")); }
-bool is_literal(const std::string& glob) { return glob.find_first_of("*?[") == std::string::npos; }
+// What every name starts with that the glob or tenant pattern can match; no name has a brace.
+std::string literal_start(const std::string& glob) { return glob.substr(0, glob.find_first_of("*?[{")); }
 
 std::string common_start(std::span<const Claim> claims) {
   std::string start = claims.empty() ? "" : literal_start(claims.front().match.match);
@@ -33,24 +33,13 @@ std::string common_start(std::span<const Claim> claims) {
 Result<std::vector<Queue>> named_queues(Client& client, std::span<const Claim> claims, const Error& why, Deadline deadline) {
   std::vector<Queue> out;
   for (const Claim& claim : claims) {
-    if (!is_literal(claim.match.match)) return make_error(why.code, why.op, why.detail + "; globs need sqs:ListQueues, plain names do not");
+    if (!names_one_queue(claim)) return make_error(why.code, why.op, why.detail + "; globs need sqs:ListQueues, plain names do not");
     Result<Queue> one = find_queue(client, claim.match.match, deadline);
     if (!one && one.error().code == Code::not_found) continue;
     if (!one) return one.error();
     if (std::none_of(out.begin(), out.end(), [&](const Queue& known) { return known.name == one->name; })) out.push_back(std::move(*one));
   }
   return out;
-}
-
-// The tenant whose claim matches, "" for none.
-Result<std::string> owner_of(const std::string& name, std::span<const Claim> claims) {
-  std::string owner;
-  for (const Claim& claim : claims) {
-    if (!glob_match(claim.match.match, name)) continue;
-    if (!owner.empty() && owner != claim.tenant) return make_error(Code::conflict, "discover " + escape(name, 90), "claimed by tenants " + owner + " and " + claim.tenant);
-    owner = claim.tenant;
-  }
-  return owner;
 }
 
 // A tag may name the tenant: one that contradicts the config is a mistake that would mix tenants. Tags that may not be
@@ -113,14 +102,15 @@ Result<std::vector<QueueView>> discover_queues(State& state, std::span<const Cla
   Result<std::vector<Queue>> all = list_queues(state.client, common_start(claims), deadline);
   if (!all && all.error().code == Code::denied) all = named_queues(state.client, claims, all.error(), deadline);
   if (!all) return all.error();
+  const Claims index(state.options.name, claims);
   std::vector<Queue> queues;
   std::vector<std::string> owners;
   for (Queue& queue : *all) {
     if (is_quarantine(queue.name)) continue;
-    CLAW_TRY_ASSIGN(std::string owner, owner_of(queue.name, claims));
-    if (owner.empty()) continue;
+    CLAW_TRY_ASSIGN(std::optional<Owner> owner, index.owner_of(queue.name));
+    if (!owner) continue;
     queues.push_back(std::move(queue));
-    owners.push_back(std::move(owner));
+    owners.push_back(std::move(owner->tenant));
   }
   CLAW_TRY(describe(state.client, queues, deadline));
   CLAW_TRY(check_tags(state.client, queues, owners, deadline));
