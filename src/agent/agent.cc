@@ -9,12 +9,15 @@
 #include <set>
 #include <thread>
 #include <tuple>
+#include <utility>
 
 #include "agent/brake.h"
 #include "agent/lanes.h"
 #include "agent/scan.h"
 #include "base/digest.h"
 #include "base/text.h"
+#include "notify/notice.h"
+#include "policy/alerts.h"
 #include "remedy/drain.h"
 #include "remedy/planner.h"
 #include "skill/skill.h"
@@ -25,8 +28,12 @@ namespace {
 using nlohmann::json;
 
 constexpr Millis kCallTimeout{30'000};
+constexpr Millis kAskedPatience{40'000};  // with brokers that do not answer, when somebody asked
+constexpr Millis kTickPatience{1'500};    // and when nobody did: the next turn takes their answer in
 constexpr Millis kPlanLife = std::chrono::minutes(15);
 constexpr Millis kLookAgain{30'000};  // after a look that gave no plan to propose
+constexpr Millis kFirstPause{5'000};  // after one that gave the acting agent nothing to do; doubles
+constexpr Millis kLongestPause = std::chrono::minutes(5);
 constexpr Millis kHistoryWindow = std::chrono::minutes(10);
 constexpr Millis kBaselineWindow = std::chrono::hours(6);
 constexpr std::size_t kMostKept = 40u << 20;  // bytes in memory of what a look keeps: about 850,000 messages
@@ -81,7 +88,7 @@ class StageTimer {
 class LocalAgent final : public Agent {
  public:
   LocalAgent(Config config, AgentDeps deps)
-      : config_(std::move(config)), deps_(std::move(deps)), lanes_(config_, deps_, [this] { return brake_on(); }) {}
+      : config_(std::move(config)), deps_(std::move(deps)), claims_(claims_on(config_)), lanes_(config_, deps_, [this] { return brake_on(); }) {}
 
   Status open(Progress& progress) {
     const std::string& dir = config_.data_dir;
@@ -90,57 +97,24 @@ class LocalAgent final : public Agent {
     CLAW_TRY_ASSIGN(store_, Store::open(dir, deps_.clock));
     CLAW_TRY_ASSIGN(vault_, Vault::open(deps_.disk, deps_.random, dir + "/vault"));
     CLAW_TRY_ASSIGN(audit_, AuditLog::open(deps_.disk, deps_.random, dir + "/audit", "deployclaw/" + config_.agent_id));
+    CLAW_TRY(restore_alerts());
     CLAW_TRY(settle_unfinished(progress));
     return audit_->checkpoint();  // over what an agent that was cut off recorded
   }
 
-  Result<Topology> topology() override {
-    Topology out;
-    std::map<TenantId, std::vector<QueueView>> by_tenant;
-    for (const BrokerConfig& broker : config_.brokers) {
-      const std::vector<Claim> claims = claims_of(broker.name, std::nullopt);
-      if (claims.empty()) continue;
-      Result<std::vector<QueueView>> found = discover(broker.name, claims);
-      if (!found) {
-        out.troubles.push_back({broker.name, std::move(found).error()});
-        continue;
-      }
-      for (QueueView& view : *found) by_tenant[view.tenant].push_back(std::move(view));
-    }
-    for (const Tenant& tenant : config_.tenants) out.tenants.push_back({tenant, std::move(by_tenant[tenant.id])});
-    for (const auto& [id, tenant] : found_tenants_)
-      if (const auto queues = by_tenant.find(id); queues != by_tenant.end()) out.tenants.push_back({tenant, std::move(queues->second)});
-    std::sort(out.tenants.begin(), out.tenants.end(), [](const auto& a, const auto& b) { return a.tenant.id < b.tenant.id; });
-    return out;
-  }
+  Result<Topology> topology() override { return topology_within(kAskedPatience, std::nullopt); }
 
-  Result<Health> analyze_queue_health(const std::optional<TenantId>& tenant) override {
-    CLAW_TRY(known(tenant));
-    CLAW_TRY_ASSIGN(Topology seen, topology());
-    Health health;
-    health.troubles = seen.troubles;
-    std::vector<std::pair<QueueId, Sample>> samples;
-    for (const TenantTopology& t : seen.tenants) {
-      for (const QueueView& view : t.queues) samples.emplace_back(view.id, sample_of(view));
-      if (tenant && t.tenant.id != *tenant) continue;
-      CLAW_TRY_ASSIGN(const Rates rates, rates_of(t.queues));
-      health.tenants.push_back(evaluate(t.tenant, t.queues, rates));
-    }
-    CLAW_TRY(store_->add_samples(samples));
-    std::sort(health.tenants.begin(), health.tenants.end(), worse);
-    if (deps_.evaluated && !tenant) deps_.evaluated(seen, health);
-    return health;
-  }
+  Result<Health> analyze_queue_health(const std::optional<TenantId>& tenant) override { return health_within(kAskedPatience, tenant); }
 
   Result<Observation> detect_poison_messages(const ScanTarget& target, Progress& progress) override {
     CLAW_TRY(known(target.tenant));
-    CLAW_TRY_ASSIGN(const auto queues, queues_of(target));
+    CLAW_TRY_ASSIGN(const auto queues, queues_of(target, progress));
     return observe(queues.empty() ? target.tenant.value_or("") : queues.front().tenant, queues, Then::nothing, progress);
   }
 
   Result<Proposal> plan(const TenantId& tenant, const std::optional<std::string>& skill, const std::string& actor, Progress& progress) override {
     CLAW_TRY(known(tenant));
-    CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant, .queue = {}}));
+    CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant, .queue = {}}, progress));
     CLAW_TRY_ASSIGN(Observation seen, observe(tenant, queues, Then::nothing, progress));
     return propose(*tenant_of(tenant), skill, actor, std::move(seen));
   }
@@ -188,14 +162,15 @@ class LocalAgent final : public Agent {
     ExecutionRecord record = begin(tenant, progress);
 
     StageTimer topology_timer("topology_analysis", deps_.clock, progress);
-    CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant, .queue = {}}));
+    CLAW_TRY_ASSIGN(const Found found, find_queues({.tenant = tenant, .queue = {}}, actor == "agent" ? kTickPatience : kAskedPatience));
+    const std::vector<QueueView>& queues = found.queues;
     std::uint64_t groups = 0, backlog = 0;
     for (const QueueView& queue : queues) {
       groups += queue.groups.size();
       backlog += queue.backlog;
     }
-    record.stages.push_back(topology_timer.end(StageStatus::complete, fmt::format("Detected {} queue instances, {} consumer groups, backlog_size: {} messages",
-                                                                                  queues.size(), groups, backlog)));
+    record.stages.push_back(topology_timer.end(StageStatus::complete, fmt::format("Detected {} queue instances, {} consumer groups, backlog_size: {} messages{}",
+                                                                                  queues.size(), groups, backlog, unasked_words(found.troubles))));
 
     StageTimer detection_timer("poison_detection", deps_.clock, progress);
     CLAW_TRY_ASSIGN(Observation seen, observe(tenant, queues, Then::removal, progress));
@@ -203,15 +178,15 @@ class LocalAgent final : public Agent {
 
     StageTimer threshold_timer("threshold_evaluation", deps_.clock, progress);
     CLAW_TRY_ASSIGN(const Proposal proposal, propose(*tenant_of(tenant), skill, actor, std::move(seen)));
-    CLAW_TRY_ASSIGN(const Rates rates, rates_of(queues));
-    const TenantHealth health = evaluate(*tenant_of(tenant), queues, rates);
+    for (const QueueView& queue : queues) CLAW_TRY(begin_history(queue.id));
+    const TenantHealth health = evaluate(*tenant_of(tenant), queues, rates_of(queues));
     // Between the tick that saw a breach and now others were attended to.
     const bool healed = actor == "agent" && health.breaches.empty();
     const Verdict verdict = healed ? Verdict{Refusal::nothing_to_do, "no SLA is breached any more"}
                                    : judge(proposal.plan, facts_of(proposal.plan, actor, "", proposal.observation.outage));
     record.stages.push_back(threshold_timer.end(verdict.allowed() ? StageStatus::complete : StageStatus::refused,
                                                 threshold_words(health, proposal.plan, verdict)));
-    if (verdict.refusal == Refusal::nothing_to_do) return nothing_to_do(std::move(record), {verdict.refusal, verdict.reason + unseen_words(queues)});
+    if (verdict.refusal == Refusal::nothing_to_do) return nothing_to_do(std::move(record), {verdict.refusal, verdict.reason + unseen_words(queues)}, actor);
     if (!verdict.allowed()) return refuse(std::move(record), "drain_execution", verdict, actor, progress);
     if (confirm && !confirm(proposal)) {
       record.state = "refused";
@@ -296,20 +271,27 @@ class LocalAgent final : public Agent {
   }
 
   Result<std::vector<ExecutionRecord>> tick(const std::function<void(std::string_view)>& event, Progress& progress) override {
-    CLAW_TRY_ASSIGN(const Health health, analyze_queue_health(std::nullopt));
-    for (const BrokerTrouble& trouble : health.troubles) event(fmt::format("{}: {}", trouble.broker, escape(trouble.error.message())));
+    CLAW_TRY_ASSIGN(const Health health, health_within(kTickPatience, std::nullopt));
+    CLAW_TRY(tell(health, event));
     std::vector<ExecutionRecord> done;
     for (const TenantHealth& tenant : health.tenants) {
-      if (tenant.severity_bps <= 0) break;
-      const Breach& worst = tenant.breaches.front();
-      event(fmt::format("{}: breach of {}: {} against {} (over by {}%)", tenant.id, worst.what, worst.actual, worst.limit, worst.over_bps / 100));
-      if (tenant_of(tenant.id)->autonomy == Autonomy::propose) offer(tenant.id, event, progress);
-      if (tenant_of(tenant.id)->autonomy != Autonomy::act || cooling_down(tenant.id)) continue;
-      Result<ExecutionRecord> record = remediate(tenant.id, std::nullopt, "agent", {}, progress);
-      if (!record) {
-        event(fmt::format("{}: {}", tenant.id, escape(record.error().message())));
+      if (tenant.severity_bps <= 0) {
+        pauses_.erase(tenant.id);
         continue;
       }
+      if (tenant_of(tenant.id)->autonomy == Autonomy::propose) offer(tenant.id, event, progress);
+      Pause& pause = pauses_[tenant.id];
+      if (tenant_of(tenant.id)->autonomy != Autonomy::act || cooling_down(tenant.id) || deps_.clock.mono() < pause.until) continue;
+      Result<ExecutionRecord> record = remediate(tenant.id, std::nullopt, "agent", {}, progress);
+      const std::string why = !record ? escape(record.error().message()) : record->plan_hash.empty() ? record->reason : std::string();
+      if (!why.empty()) {  // nothing was done: a look costs, and will hardly find more at once
+        pause.length = std::clamp(pause.length * 2, kFirstPause, kLongestPause);
+        pause.until = deps_.clock.mono() + pause.length;
+        if (std::exchange(pause.why, why) != why) event(fmt::format("{}: nothing done: {}", tenant.id, why));
+        if (record && record->state == "refused") done.push_back(std::move(*record));
+        continue;
+      }
+      pauses_.erase(tenant.id);
       event(fmt::format("{}: {} {}{}", tenant.id, record->execution_id, record->state, record->reason.empty() ? "" : ": " + record->reason));
       done.push_back(std::move(*record));
     }
@@ -400,45 +382,121 @@ class LocalAgent final : public Agent {
     return found == found_tenants_.end() ? nullptr : &found->second;
   }
 
-  std::vector<Claim> claims_of(const BrokerName& broker, const std::optional<TenantId>& tenant) const {
-    std::vector<Claim> claims;
-    for (const Tenant& t : config_.tenants)
-      for (const QueueMatch& match : t.queues)
-        if (match.broker == broker && (!tenant || t.id == *tenant)) claims.push_back({t.id, match});
-    for (const TenantPattern& pattern : config_.patterns) {
-      if (pattern.broker != broker) continue;
-      std::string match = pattern.match;
-      if (tenant) match.replace(match.find(kTenantMark), kTenantMark.size(), *tenant);
-      claims.push_back({tenant.value_or(""), {.broker = broker, .match = std::move(match)}});
-    }
+  static std::map<BrokerName, std::vector<Claim>> claims_on(const Config& config) {
+    std::map<BrokerName, std::vector<Claim>> claims;
+    for (const BrokerConfig& broker : config.brokers) claims[broker.name];
+    for (const Tenant& t : config.tenants)
+      for (const QueueMatch& match : t.queues) claims[match.broker].push_back({t.id, match});
+    for (const TenantPattern& pattern : config.patterns) claims[pattern.broker].push_back({"", {.broker = pattern.broker, .match = pattern.match}});
     return claims;
+  }
+
+  // Brokers that may hold a queue of the tenant, or of anybody.
+  std::vector<BrokerName> brokers_of(const std::optional<TenantId>& tenant) const {
+    std::vector<BrokerName> brokers;
+    for (const auto& [broker, claims] : claims_)
+      if (std::any_of(claims.begin(), claims.end(), [&](const Claim& claim) { return !tenant || claim.tenant.empty() || claim.tenant == *tenant; })) brokers.push_back(broker);
+    return brokers;
+  }
+
+  // What these brokers hold of all tenants: a queue that a second one claims too is nobody's to touch.
+  std::map<BrokerName, Lanes::Views> survey(const std::vector<BrokerName>& brokers, Millis patience) {
+    std::map<BrokerName, Lanes::Survey> asked;
+    for (const BrokerName& name : brokers)
+      asked.emplace(name, [&claims = claims_.at(name)](Broker& broker, Deadline deadline) { return broker.discover(claims, deadline); });
+    auto answers = lanes_.survey(std::move(asked), patience);
+    for (const auto& [broker, views] : answers)
+      if (views) take_in(*views);
+    return answers;
   }
 
   Result<std::vector<QueueView>> discover(const BrokerName& name, std::span<const Claim> claims) {
     CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(name));
     CLAW_TRY_ASSIGN(auto views, broker->discover(claims, deadline()));
+    take_in(views);
+    return views;
+  }
+
+  // Tenants that patterns find.
+  void take_in(const std::vector<QueueView>& views) {
     for (const QueueView& view : views) {
       if (tenant_of(view.tenant) != nullptr) continue;
       if (auto tenant = config_.tenant_of_pattern(view.tenant, view.id)) found_tenants_.emplace(view.tenant, std::move(*tenant));
     }
-    return views;
   }
 
-  Result<std::vector<QueueView>> queues_of(const ScanTarget& target) {
-    std::vector<QueueView> queues;
-    for (const BrokerConfig& broker : config_.brokers) {
-      if (target.queue && target.queue->broker != broker.name) continue;
-      if (claims_of(broker.name, target.tenant).empty()) continue;
-      // All tenants' claims, so that a queue which another one claims too is nobody's to touch.
-      CLAW_TRY_ASSIGN(auto found, discover(broker.name, claims_of(broker.name, std::nullopt)));
-      for (QueueView& view : found)
-        if ((!target.queue || view.id == *target.queue) && (!target.tenant || view.tenant == *target.tenant)) queues.push_back(std::move(view));
+  Result<Topology> topology_within(Millis patience, const std::optional<TenantId>& only) {
+    Topology out;
+    std::map<TenantId, std::vector<QueueView>> by_tenant;
+    for (auto& [broker, views] : survey(brokers_of(only), patience)) {
+      if (!views) out.troubles.push_back({broker, std::move(views).error()});
+      else
+        for (QueueView& view : *views) by_tenant[view.tenant].push_back(std::move(view));
     }
+    for (const Tenant& tenant : config_.tenants) out.tenants.push_back({tenant, std::move(by_tenant[tenant.id])});
+    for (const auto& [id, tenant] : found_tenants_)
+      if (const auto queues = by_tenant.find(id); queues != by_tenant.end()) out.tenants.push_back({tenant, std::move(queues->second)});
+    std::sort(out.tenants.begin(), out.tenants.end(), [](const auto& a, const auto& b) { return a.tenant.id < b.tenant.id; });
+    return out;
+  }
+
+  Result<Health> health_within(Millis patience, const std::optional<TenantId>& tenant) {
+    CLAW_TRY(known(tenant));
+    CLAW_TRY_ASSIGN(Topology seen, topology_within(patience, tenant));
+    Health health;
+    health.troubles = seen.troubles;
+    std::vector<StoredSample> samples;
+    for (const TenantTopology& t : seen.tenants) {
+      for (const QueueView& view : t.queues) {
+        CLAW_TRY(begin_history(view.id));
+        const Sample now = sample_of(view);
+        if (const auto grain = history_.add(view.id, now)) samples.push_back({view.id, now, static_cast<int>(*grain)});
+      }
+      if (tenant && t.tenant.id != *tenant) continue;
+      health.tenants.push_back(evaluate(t.tenant, t.queues, rates_of(t.queues), history_));
+    }
+    CLAW_TRY(store_->add_samples(samples));
+    std::sort(health.tenants.begin(), health.tenants.end(), worse);
+    if (deps_.evaluated && !tenant) deps_.evaluated(seen, health);
+    return health;
+  }
+
+  struct Found {
+    std::vector<QueueView> queues;
+    std::vector<BrokerTrouble> troubles;  // brokers that could not be asked: what they hold is left out
+  };
+
+  // A broker that cannot be asked is no reason to leave a tenant's other queues alone; an error when none could be.
+  Result<Found> find_queues(const ScanTarget& target, Millis patience) {
+    std::vector<BrokerName> brokers = brokers_of(target.tenant);
+    if (target.queue) std::erase_if(brokers, [&](const BrokerName& name) { return name != target.queue->broker; });
+    Found found;
+    for (auto& [broker, views] : survey(brokers, patience)) {
+      if (!views) {
+        found.troubles.push_back({broker, std::move(views).error()});
+        continue;
+      }
+      for (QueueView& view : *views)
+        if ((!target.queue || view.id == *target.queue) && (!target.tenant || view.tenant == *target.tenant)) found.queues.push_back(std::move(view));
+    }
+    if (found.queues.empty() && !found.troubles.empty()) return found.troubles.front().error;
     if (target.tenant && tenant_of(*target.tenant) == nullptr)
       return make_error(Code::not_found, "tenant " + *target.tenant, "is not in " + config_.file + " and no pattern finds a queue of it");
-    if (target.queue && queues.empty())
+    if (target.queue && found.queues.empty())
       return make_error(Code::not_found, "queue " + escape(target.queue->text()), "no such queue, or no tenant of " + config_.file + " claims it");
-    return queues;
+    return found;
+  }
+
+  Result<std::vector<QueueView>> queues_of(const ScanTarget& target, Progress& progress, Millis patience = kAskedPatience) {
+    CLAW_TRY_ASSIGN(Found found, find_queues(target, patience));
+    for (const BrokerTrouble& trouble : found.troubles) progress.note("left out: " + escape(trouble.error.message(), 300));
+    return std::move(found.queues);
+  }
+
+  static std::string unasked_words(const std::vector<BrokerTrouble>& troubles) {
+    std::string words;
+    for (const BrokerTrouble& trouble : troubles) words += "; " + trouble.broker + " could not be asked and is left out: " + escape(trouble.error.detail, 200);
+    return words;
   }
 
   // Compiled, and the label of its text.
@@ -569,7 +627,7 @@ class LocalAgent final : public Agent {
   // The queue that `source` sends to what it gives up; nothing when it is gone.
   Result<std::optional<QueueView>> dead_letter_of(const TenantId& tenant, const QueueView& source) {
     if (source.dead_letter.find_first_of("*?[") != std::string::npos) return std::optional<QueueView>();  // it would be taken for a pattern
-    std::vector<Claim> claims = claims_of(source.id.broker, std::nullopt);  // so that another tenant's is nobody's to touch
+    std::vector<Claim> claims = claims_.at(source.id.broker);  // so that another tenant's is nobody's to touch
     claims.push_back({tenant, {.broker = source.id.broker, .match = source.dead_letter}});
     // A dead list that the config names is part of its queue, and a queue of its own only when asked for by itself.
     for (const auto& asked : {claims, {claims.back()}}) {
@@ -727,12 +785,79 @@ class LocalAgent final : public Agent {
   }
 
   Result<std::optional<Proposal>> worth_proposing(const Tenant& tenant, Progress& progress) {
-    CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant.id, .queue = {}}));
+    CLAW_TRY_ASSIGN(const auto queues, queues_of({.tenant = tenant.id, .queue = {}}, progress, kTickPatience));
     CLAW_TRY_ASSIGN(Observation seen, observe(tenant.id, queues, Then::nothing, progress));
     const auto sure = [&](const Finding& f) { return f.lower_bound * 10'000 >= static_cast<double>(tenant.confidence_bps); };
     if (!seen.outage.empty() || std::none_of(seen.findings.begin(), seen.findings.end(), sure)) return std::optional<Proposal>();
     CLAW_TRY_ASSIGN(Proposal proposal, propose(tenant, std::nullopt, "agent", std::move(seen)));
     return std::optional(std::move(proposal));
+  }
+
+  // In the log each state once, when it begins; outside what has lasted, once when it opens and once when it closes.
+  Status tell(const Health& health, const std::function<void(std::string_view)>& event) {
+    std::map<std::string, std::string> said;
+    std::map<BrokerName, std::string> unreachable;
+    std::set<TenantId> unknown;
+    for (const BrokerTrouble& trouble : health.troubles) {
+      said[trouble.broker] = std::string(name(trouble.error.code));
+      if (said_[trouble.broker] != said[trouble.broker]) event(fmt::format("{}: {}", trouble.broker, escape(trouble.error.message())));
+      unreachable[trouble.broker] = escape(trouble.error.detail, 300);
+      for (const Claim& claim : claims_.at(trouble.broker))
+        if (!claim.tenant.empty()) unknown.insert(claim.tenant);
+    }
+    for (const TenantHealth& tenant : health.tenants) {
+      const auto say = [&](const std::string& about, std::string state, const std::string& line) {
+        if (const auto before = said_.find(about); before == said_.end() || before->second != state) event(tenant.id + ": " + line);
+        said[about] = std::move(state);
+      };
+      if (!tenant.breaches.empty()) {
+        const Breach& worst = tenant.breaches.front();
+        say("breach " + tenant.id, worst.what + (tenant.heals_in ? " heals" : ""),
+            fmt::format("breach of {}: {} against {} (over by {}%){}", worst.what, worst.actual, worst.limit, worst.over_bps / 100, tenant.heals_in ? "; heals by itself in " + human(*tenant.heals_in) : ""));
+      } else if (const auto before = said_.find("breach " + tenant.id); before != said_.end()) {
+        if (unknown.contains(tenant.id)) said.insert(*before);  // not seen is not gone
+        else event(tenant.id + ": within its SLA again");
+      }
+      for (const Symptom& s : tenant.symptoms) say(fmt::format("symptom {} {}", tenant.id, s.queue.text()), std::string(name(s.kind)), fmt::format("{}: {}: {}", escape(s.queue.text(), 120), name(s.kind), s.words));
+    }
+    for (const auto& [about, state] : said_)
+      if (config_.broker(about) != nullptr && !said.contains(about)) event(about + ": answers again");
+    said_ = std::move(said);
+
+    const Alerts::Change change = alerts_.update(health.tenants, unreachable, unknown, deps_.clock.now());
+    if (change.opened.empty() && change.closed.empty()) return {};
+    std::vector<std::pair<std::string, std::string>> opened;
+    std::vector<std::string> closed;
+    std::vector<Notice> notices;
+    const auto notify_all = [&](const Alert& alert, notify::Event what) {
+      const WallTime now = deps_.clock.now();
+      const std::string body = notify::to_text({.agent = config_.agent_id, .event = what, .alert = alert, .at = now});
+      for (const NotifyRoute& route : config_.routes)
+        if (told_by(route.name, alert.tenant)) notices.push_back({.number = 0, .route = route.name, .body = body, .attempts = 0, .next = now, .at = now});
+    };
+    for (const Alert& alert : change.opened) {
+      opened.emplace_back(alert.id, notify::alert_text(alert));
+      notify_all(alert, notify::Event::open);
+    }
+    for (const Alert& alert : change.closed) {
+      closed.push_back(alert.id);
+      notify_all(alert, notify::Event::close);
+    }
+    return store_->save_alerts(opened, closed, notices);
+  }
+
+  Status restore_alerts() {
+    CLAW_TRY_ASSIGN(const auto open, store_->alerts());
+    for (const auto& [id, text] : open) {
+      CLAW_TRY_ASSIGN(const Alert alert, notify::alert_from_text(text));
+      alerts_.restore(alert);
+    }
+    return {};
+  }
+
+  bool told_by(const std::string& route, const TenantId& tenant) const {
+    const Tenant* of = tenant.empty() ? nullptr : tenant_of(tenant);
+    return of == nullptr || !of->notify || std::find(of->notify->begin(), of->notify->end(), route) != of->notify->end();
   }
 
   bool cooling_down(const TenantId& tenant) {
@@ -746,7 +871,8 @@ class LocalAgent final : public Agent {
     if (known == skill::built_in().end() || known->second.block_hash != plan.protocol)
       return {Refusal::stale_skill, "the plan was made under another text of the skill " + plan.skill + "; make a new one"};
     for (const PlannedQueue& queue : plan.queues) {
-      const std::vector<Claim> claims = claims_of(queue.queue.broker, std::nullopt);
+      const auto on_broker = claims_.find(queue.queue.broker);
+      const std::vector<Claim> claims = on_broker == claims_.end() ? std::vector<Claim>() : on_broker->second;
       const auto matches = [&](const Claim& claim) { return glob_match(claim.match.match, queue.queue.name); };
       if (std::none_of(claims.begin(), claims.end(), matches) ||
           std::any_of(claims.begin(), claims.end(), [&](const Claim& claim) { return claim.tenant != plan.tenant && matches(claim); }))
@@ -773,11 +899,12 @@ class LocalAgent final : public Agent {
     return record;
   }
 
-  Result<ExecutionRecord> nothing_to_do(ExecutionRecord record, const Verdict& verdict) {
+  // Kept for the person who asked; the agent looks often.
+  Result<ExecutionRecord> nothing_to_do(ExecutionRecord record, const Verdict& verdict, const std::string& actor) {
     record.stages.back().status = StageStatus::complete;
     record.state = "completed";
     record.reason = verdict.reason;
-    CLAW_TRY(store_->save_execution(record));
+    if (actor != "agent") CLAW_TRY(store_->save_execution(record));
     return record;
   }
 
@@ -943,17 +1070,25 @@ class LocalAgent final : public Agent {
             .call_timeout = kCallTimeout};
   }
 
-  static Sample sample_of(const QueueView& view, WallTime at) {
-    Sample sample{.at = at, .backlog = view.backlog, .acknowledged = 0, .held = view.held};
+  Sample sample_of(const QueueView& view) const {
+    Sample sample{.at = deps_.clock.now(), .backlog = view.backlog, .acknowledged = 0, .held = view.held, .redelivered = view.redelivered, .consumers = live_consumers(view)};
     for (const GroupView& group : view.groups) sample.acknowledged += group.acknowledged;
+    if (!view.tells_progress && sample.consumers.value_or(0) > 0) sample.consumers.reset();  // nobody may say of them that they do nothing
     return sample;
   }
-  Sample sample_of(const QueueView& view) const { return sample_of(view, deps_.clock.now()); }
 
-  Result<Rates> rates_of(const std::vector<QueueView>& queues) {
+  // What the store knows of a queue, once.
+  Status begin_history(const QueueId& queue) {
+    if (history_.knows(queue)) return {};
+    CLAW_TRY_ASSIGN(std::vector<Sample> earlier, store_->samples(queue, deps_.clock.now() - kBaselineWindow));
+    history_.begin(queue, std::move(earlier));
+    return {};
+  }
+
+  Rates rates_of(const std::vector<QueueView>& queues) {
     Rates rates;
     for (const QueueView& view : queues) {
-      CLAW_TRY_ASSIGN(const std::vector<Sample> samples, store_->samples(view.id, deps_.clock.now() - kHistoryWindow));
+      const std::span<const Sample> samples = history_.of(view.id, deps_.clock.now() - kHistoryWindow);
       if (samples.size() < 2 || view.groups.empty()) continue;
       const double seconds = std::chrono::duration<double>(samples.back().at - samples.front().at).count();
       if (seconds < 1) continue;
@@ -986,7 +1121,8 @@ class LocalAgent final : public Agent {
     std::optional<double> baseline;
     Recovery out;
     for (;;) {
-      CLAW_TRY_ASSIGN(const auto views, queues_of({.tenant = plan.tenant, .queue = {}}));
+      CLAW_TRY_ASSIGN(const Found found, find_queues({.tenant = plan.tenant, .queue = {}}, kTickPatience));
+      const std::vector<QueueView>& views = found.queues;
       RateSample sample{.at = deps_.clock.mono()};
       out.groups = out.groups_connected = 0;
       for (const QueueView& view : views) {
@@ -1105,13 +1241,23 @@ class LocalAgent final : public Agent {
 
   Config config_;
   AgentDeps deps_;
-  Lanes lanes_;
+  const std::map<BrokerName, std::vector<Claim>> claims_;  // of each configured broker
+  Lanes lanes_;                                            // after what its threads use
   std::map<TenantId, Tenant> found_tenants_;  // by patterns
   std::unique_ptr<FileLock> lock_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Vault> vault_;
   std::unique_ptr<AuditLog> audit_;
   std::map<TenantId, WallTime> offered_until_;
+  History history_;
+  Alerts alerts_;
+  struct Pause {
+    MonoTime until{};
+    Millis length{0};
+    std::string why = {};
+  };
+  std::map<TenantId, Pause> pauses_;         // of the acting agent, in a breach in which it could do nothing
+  std::map<std::string, std::string> said_;  // of what the log knows already: its state
 };
 
 }  // namespace

@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <set>
-
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <thread>
 
 #include "base/disk.h"
 #include "testing/fake_broker.h"
@@ -210,6 +212,75 @@ TEST_F(AgentLife, a_label_outlasts_the_agent_and_stops_what_it_says_is_not_poiso
   const auto done = (*agent)->remediate("t", std::nullopt, "user:test", {}, silent());
   ASSERT_TRUE(done.ok()) << done.error().message();
   EXPECT_EQ(in_quarantine(), kPoison);
+}
+
+// Two brokers of one tenant and one of another: what happens to the rest while c is ill.
+class TwoBrokers : public AgentLife {
+ protected:
+  std::unique_ptr<Agent> open_two() {
+    const std::string text = "agent: {data_dir: \"" + dir_ + "\"}\nbrokers:\n  b: {kind: redis, url: \"redis://127.0.0.1:1/0\"}\n  c: {kind: redis, url: \"redis://127.0.0.1:1/0\"}\n"
+                             "tenants:\n  t: {queues: [{broker: b, match: q}, {broker: c, match: r}], skill: aggressive-drain, autonomy: act, sla: {max_backlog: 10}}\n"
+                             "  u: {queues: [{broker: c, match: s}], sla: {max_backlog: 10}}\n";
+    const auto config = parse_config(text, "test.yaml");
+    EXPECT_TRUE(config.ok()) << config.error().message();
+    auto agent = Agent::open(*config,
+                             {.disk = system_disk(), .clock = system_clock(), .random = system_random(),
+                              .open_broker = [this](const BrokerConfig& b, Deadline) -> Result<std::unique_ptr<Broker>> {
+                                if (b.name == "b") return std::unique_ptr<Broker>(std::make_unique<testing::FakeBroker>(b.name, world_));
+                                return open_c();
+                              },
+                              .evaluated = [this](const Topology&, const Health& health) { health_ = health; }},
+                             silent());
+    EXPECT_TRUE(agent.ok()) << agent.error().message();
+    return std::move(*agent);
+  }
+  static std::set<std::string> names(const Health& health) {
+    std::set<std::string> out;
+    for (const TenantHealth& t : health.tenants)
+      if (t.backlog > 0) out.insert(t.id);
+    return out;
+  }
+
+  std::function<Result<std::unique_ptr<Broker>>()> open_c = [] { return Result<std::unique_ptr<Broker>>(make_error(Code::unavailable, "connect", "nobody listens")); };
+  Health health_;
+};
+
+TEST_F(TwoBrokers, a_dead_one_is_named_and_the_other_is_remediated_all_the_same) {
+  const auto agent = open_two();
+  std::vector<std::string> events;
+  const auto done = agent->tick([&](std::string_view line) { events.emplace_back(line); }, silent());
+  ASSERT_TRUE(done.ok()) << done.error().message();
+  ASSERT_EQ(done->size(), 1u);
+  EXPECT_EQ(done->front().state, "completed") << done->front().reason;
+  EXPECT_NE(done->front().stages.at(0).output.find("c could not be asked and is left out: nobody listens"), std::string::npos) << done->front().stages[0].output;
+  EXPECT_EQ(in_quarantine(), kPoison);
+  ASSERT_EQ(health_.troubles.size(), 1u);
+  EXPECT_EQ(health_.troubles[0].broker, "c");
+  ASSERT_TRUE(agent->tick([&](std::string_view line) { events.emplace_back(line); }, silent()).ok());
+  EXPECT_EQ(std::count_if(events.begin(), events.end(), [](const std::string& line) { return line.starts_with("c: "); }), 1) << "said once";
+}
+
+TEST_F(TwoBrokers, a_slow_one_delays_nobody_and_its_answer_is_taken_in_when_it_comes) {
+  auto slow_world = std::make_shared<Guarded<testing::FakeWorld>>();
+  slow_world->with([](testing::FakeWorld& world) {
+    for (int i = 0; i < 20; ++i) world.add("s", "{}");
+  });
+  std::atomic<int> asked = 0;
+  open_c = [&] {
+    return Result<std::unique_ptr<Broker>>(std::make_unique<testing::FakeBroker>("c", slow_world, [&](std::string_view) {
+      if (asked++ == 0) std::this_thread::sleep_for(Millis(4'000));
+      return Status{};
+    }));
+  };
+  const auto agent = open_two();
+  const MonoTime start = system_clock().mono();
+  ASSERT_TRUE(agent->tick([](std::string_view) {}, silent()).ok());
+  EXPECT_EQ(names(health_), std::set<std::string>{"t"});
+  EXPECT_EQ(in_quarantine(), kPoison) << "removed from b while c was silent";
+  ASSERT_EQ(health_.troubles.size(), 1u);
+  EXPECT_NE(health_.troubles[0].error.message().find("has not answered for"), std::string::npos) << health_.troubles[0].error.message();
+  while (!names(health_).contains("u") && system_clock().mono() - start < Millis(20'000)) ASSERT_TRUE(agent->tick([](std::string_view) {}, silent()).ok());
+  EXPECT_EQ(names(health_), (std::set<std::string>{"t", "u"}));
 }
 
 }  // namespace

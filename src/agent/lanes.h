@@ -2,32 +2,51 @@
 #pragma once
 
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "agent/agent.h"
 #include "agent/guarded_broker.h"
 
 namespace claw {
 
-// Used by one thread at a time. Everything that it is given outlives it.
+// Used by one thread at a time; its own threads do the rest. Everything that it is given outlives it.
 class Lanes {
  public:
-  Lanes(const Config& config, const AgentDeps& deps, std::function<bool()> brake_on) : config_(config), deps_(deps), brake_on_(std::move(brake_on)) {}
+  using Views = Result<std::vector<QueueView>>;
+  // Runs on a thread of its own; touches nothing that it does not own.
+  using Survey = std::function<Views(Broker& broker, Deadline deadline)>;
 
-  // Owned by this; good until drop().
+  Lanes(const Config& config, const AgentDeps& deps, std::function<bool()> brake_on);
+  // Waits for what a broker has not answered yet.
+  ~Lanes() = default;
+
+  // Owned by this; good until drop(). Waits for a survey that was left behind: Code::unavailable when it stays unanswered.
   Result<Broker*> get(const BrokerName& name);
   // The next get() connects anew; the breaker remembers.
-  void drop(const BrokerName& name) { open_lanes_.erase(name); }
-  Breaker& breaker(const BrokerName& name) { return breakers_[name]; }
+  void drop(const BrokerName& name);
+  Breaker& breaker(const BrokerName& name) { return lanes_.at(name).breaker; }
+
+  // Asks these brokers all at once and waits at most `patience`: a slow or dead one delays no other. One that has not answered by
+  // then is Code::timed_out; its answer, when it comes, is that of the next call, which does not ask it again meanwhile.
+  std::map<BrokerName, Views> survey(std::map<BrokerName, Survey> asked, Millis patience);
 
  private:
+  struct Lane {
+    Breaker breaker;
+    std::unique_ptr<Broker> broker;
+    std::future<Views> surveyed;  // valid while a thread of ours uses this lane
+    MonoTime since{};             // when that began
+  };
+  Result<Broker*> open(const BrokerName& name, Lane& lane, Millis patience);
+
   const Config& config_;
   const AgentDeps& deps_;
   std::function<bool()> brake_on_;
-  std::map<BrokerName, Breaker> breakers_;
-  std::map<BrokerName, std::unique_ptr<Broker>> open_lanes_;
+  std::map<BrokerName, Lane> lanes_;  // of each configured broker
 };
 
 }  // namespace claw

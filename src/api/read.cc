@@ -27,7 +27,7 @@ std::string_view state_of(const TenantTopology& tenant, const TenantHealth& heal
   const Sla& sla = tenant.tenant.sla;
   const bool backlog = sla.max_backlog && health.backlog >= *sla.max_backlog / 5 * 4 && *sla.max_backlog > 0;
   const bool age = sla.max_age && health.oldest_age && *health.oldest_age >= *sla.max_age / 5 * 4;
-  return backlog || age ? "at_risk" : "ok";
+  return backlog || age || !health.symptoms.empty() ? "at_risk" : "ok";
 }
 
 Json millis_or_null(const std::optional<Millis>& value) { return value ? Json(value->count()) : Json(nullptr); }
@@ -104,7 +104,7 @@ Result<http::Response> Api::tenants(const Call&) {
     out["max_backlog"].push_back(sla.max_backlog ? Json(*sla.max_backlog) : Json(nullptr));
     out["time_to_drain_ms"].push_back(millis_or_null(h.time_to_drain));
     out["poison"].push_back(count == poison.end() ? 0 : count->second);
-    out["worst"].push_back(h.breaches.empty() ? Json("") : Json(fmt::format("{} {}, limit {}", h.breaches[0].what, h.breaches[0].actual, h.breaches[0].limit)));
+    out["worst"].push_back(!h.breaches.empty() ? fmt::format("{} {}, limit {}", h.breaches[0].what, h.breaches[0].actual, h.breaches[0].limit) : h.symptoms.empty() ? "" : h.symptoms[0].words);
   }
   std::string text = out.dump();
   tenants_.with([&](auto& t) { t = {seen->number, text}; });

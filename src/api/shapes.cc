@@ -108,11 +108,17 @@ Finding finding_from(const Json& j) {
 }
 
 constexpr auto kRefusals = {Refusal::none, Refusal::brake_on, Refusal::autonomy, Refusal::needs_approval, Refusal::over_blast_radius, Refusal::too_much_poison, Refusal::outage,
-                            Refusal::nothing_to_do, Refusal::cooling_down, Refusal::plan_expired, Refusal::other_execution, Refusal::disk_room, Refusal::stale_skill};
+                            Refusal::nothing_to_do, Refusal::cooling_down, Refusal::plan_expired, Refusal::other_execution, Refusal::disk_room, Refusal::stale_skill, Refusal::foreign_plan};
+constexpr auto kSymptoms = {SymptomKind::no_consumers, SymptomKind::stalled, SymptomKind::redelivering, SymptomKind::hoarding, SymptomKind::falling_behind};
 constexpr auto kTiers = {Tier::critical, Tier::standard, Tier::batch};
 constexpr auto kCodes = {Code::timed_out, Code::unavailable, Code::throttled, Code::denied, Code::not_found, Code::conflict, Code::lease_lost, Code::unsupported, Code::invalid,
                          Code::refused, Code::full, Code::corrupt, Code::outcome_unknown};
 constexpr const char* kLevels[] = {"ok", "warn", "fail"};
+
+WallTime time_from(const Json& j) {
+  const Result<WallTime> time = parse_rfc3339(j.get<std::string>());
+  return time ? *time : WallTime{};
+}
 
 }  // namespace
 
@@ -168,8 +174,10 @@ Json to_json(const TenantHealth& h) {
   Json breaches = Json::array();
   for (const Breach& b : h.breaches)
     breaches.push_back({{"queue", b.queue.name.empty() ? Json(nullptr) : id_json(b.queue)}, {"what", b.what}, {"limit", b.limit}, {"actual", b.actual}, {"over_bps", b.over_bps}});
+  Json symptoms = Json::array();
+  for (const Symptom& s : h.symptoms) symptoms.push_back({{"queue", id_json(s.queue)}, {"kind", std::string(name(s.kind))}, {"since", rfc3339(s.since)}, {"words", s.words}});
   return {{"id", h.id}, {"tier", std::string(name(h.tier))}, {"severity_bps", h.severity_bps}, {"breaches", breaches}, {"oldest_age_ms", millis_or_null(h.oldest_age)},
-          {"time_to_drain_ms", millis_or_null(h.time_to_drain)}, {"backlog", h.backlog}, {"held", h.held}};
+          {"time_to_drain_ms", millis_or_null(h.time_to_drain)}, {"backlog", h.backlog}, {"held", h.held}, {"symptoms", symptoms}, {"heals_in_ms", millis_or_null(h.heals_in)}};
 }
 
 Json to_json(const Health& health) { return {{"tenants", array(health.tenants)}, {"troubles", troubles(health.troubles)}}; }
@@ -188,6 +196,8 @@ Health health_from(const Json& j) {
     h.time_to_drain = millis_of(t.at("time_to_drain_ms"));
     h.backlog = t.at("backlog");
     h.held = t.at("held");
+    h.symptoms = list<Symptom>(t.at("symptoms"), [](const Json& s) { return Symptom{id_from(s.at("queue")), named(s.at("kind"), kSymptoms), time_from(s.at("since")), s.at("words")}; });
+    h.heals_in = millis_of(t.at("heals_in_ms"));
     return h;
   });
   out.troubles = troubles_from(j.at("troubles"));

@@ -101,14 +101,18 @@ std::string show(const Topology& topology, Style style) {
 
 std::string show(const Health& health, Style style) {
   std::vector<std::vector<std::string>> rows = {{"STATE", "TENANT", "TIER", "BACKLOG", "HELD", "OLDEST", "DRAINS IN", "WORST"}};
-  std::size_t sick = 0;
+  std::size_t sick = 0, ailing = 0;
+  std::string symptoms;
   for (const TenantHealth& t : health.tenants) {
     sick += t.breaches.empty() ? 0 : 1;
+    ailing += t.symptoms.empty() ? 0 : 1;
+    for (const Symptom& s : t.symptoms) symptoms += fmt::format("{}: {}: {}: {}\n", t.id, escape(s.queue.text(), 120), name(s.kind), s.words);
+    if (!t.breaches.empty() && t.heals_in) symptoms += fmt::format("{}: heals by itself: the backlog is gone in {}\n", t.id, human(*t.heals_in));
     const std::string worst = t.breaches.empty() ? "-" : fmt::format("{} {}, limit {} (over by {}%)", t.breaches[0].what, t.breaches[0].actual, t.breaches[0].limit, t.breaches[0].over_bps / 100);
-    rows.push_back({t.breaches.empty() ? "ok" : "BREACH", t.id, std::string(name(t.tier)), grouped(t.backlog), grouped(t.held), age(t.oldest_age), age(t.time_to_drain), worst});
+    rows.push_back({!t.breaches.empty() ? "BREACH" : !t.symptoms.empty() ? "ailing" : "ok", t.id, std::string(name(t.tier)), grouped(t.backlog), grouped(t.held), age(t.oldest_age), age(t.time_to_drain), worst});
   }
-  std::string out = table(rows, {false, false, false, true, true, true, true, false}) + troubles(health.troubles, style);
-  out += fmt::format("{} of {} in breach.\n", sick, counted(health.tenants.size(), "tenant"));
+  std::string out = table(rows, {false, false, false, true, true, true, true, false}) + symptoms + troubles(health.troubles, style);
+  out += fmt::format("{} of {} in breach{}.\n", sick, counted(health.tenants.size(), "tenant"), ailing > 0 ? fmt::format(", {} with symptoms", ailing) : "");
   if (sick > 0) out += fmt::format("Next: deployclaw scan --tenant {}\n", health.tenants.front().id);
   return out;
 }
@@ -248,8 +252,10 @@ std::string health_json(const Health& health) {
     json breaches = json::array();
     for (const Breach& b : t.breaches)
       breaches.push_back({{"queue", b.queue.name.empty() ? json(nullptr) : json(escape(b.queue.text()))}, {"what", b.what}, {"limit", b.limit}, {"actual", b.actual}, {"over_bps", b.over_bps}});
+    json symptoms = json::array();
+    for (const Symptom& s : t.symptoms) symptoms.push_back({{"queue", escape(s.queue.text())}, {"kind", std::string(name(s.kind))}, {"since", rfc3339(s.since)}, {"words", s.words}});
     tenants.push_back({{"id", t.id}, {"severity_bps", t.severity_bps}, {"breaches", breaches}, {"oldest_age_s", number_or_null(t.oldest_age)},
-                       {"time_to_drain_s", number_or_null(t.time_to_drain)}, {"backlog", t.backlog}});
+                       {"time_to_drain_s", number_or_null(t.time_to_drain)}, {"backlog", t.backlog}, {"symptoms", symptoms}, {"heals_in_s", number_or_null(t.heals_in)}});
   }
   return json{{"tenants", tenants}}.dump(1);
 }

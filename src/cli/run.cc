@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "agent/brake.h"
@@ -13,6 +14,8 @@
 #include "base/digest.h"
 #include "base/text.h"
 #include "cli/render.h"
+#include "cli/service_manager.h"
+#include "notify/outbox.h"
 #include "skill/skill.h"
 
 namespace claw::cli {
@@ -232,13 +235,24 @@ class Session {
   int serve() {
     const Result<Millis> interval = parse_duration(o_.interval);
     if (!interval) return fail(interval.error());
-    api::Service service(deps_.disk, deps_.clock, deps_.random);
-    return with_own_agent([&](Agent& agent) -> int {
-      if (const Status listens = service.start(agent); !listens) return fail(listens.error());
-      const int status = watch(agent, service, *interval);
-      service.stop();
-      return status;
-    }, service.evaluated());
+    ServiceManager manager(deps_.clock);
+    for (;;) {
+      const int status = serve_config(manager, *interval);
+      if (status != kReload) return status;
+      manager.reloading();
+    }
+  }
+
+  int notifications_test() {
+    const auto config = load();
+    if (!config) return fail(config.error());
+    const auto route = std::find_if(config->routes.begin(), config->routes.end(), [&](const NotifyRoute& r) { return r.name == o_.id; });
+    if (route == config->routes.end()) return fail(make_error(Code::not_found, "notification " + escape(o_.id, 64), "is not in " + config->file));
+    const WallTime now = deps_.clock.now();
+    const Alert alert{.id = "test", .tenant = {}, .severity = "info", .summary = "a test by " + deps_.user + ": nothing is wrong", .details = {}, .since = now};
+    for (const notify::Event event : {notify::Event::open, notify::Event::close})  // so that nothing stays open
+      if (const Status sent = notify::send(*route, {.agent = config->agent_id, .event = event, .alert = alert, .at = now}, "test-" + deps_.random.hex(4), deps_.disk, now); !sent) return fail(sent.error());
+    return emit(route->name + ": a notice and its end were taken.\n", [&] { return nlohmann::json{{"route", route->name}, {"ok", true}}.dump(1); });
   }
 
   int dlq_list() {
@@ -432,6 +446,63 @@ class Session {
     return emit(*proof, [&] { return nlohmann::json{{"index", o_.index}, {"proof", *proof}}.dump(1); });
   }
 
+  // Every record as one line of JSON, for other tools; `verify` and `prove` are what proves it.
+  int audit_export() {
+    const auto dir = audit_dir();
+    if (!dir) return fail(dir.error());
+    const auto entries = read_entries(deps_.disk, *dir, 0, UINT64_MAX);
+    if (!entries) return fail(entries.error());
+    std::string lines;
+    for (const AuditEntry& e : *entries) {
+      const auto record = nlohmann::json::parse(e.bytes, nullptr, false);
+      if (record.is_discarded()) return fail(make_error(Code::corrupt, "audit entry " + std::to_string(e.index), "is not JSON"));
+      if (!o_.id.empty() && record.value("execution", "") != o_.id) continue;
+      lines += fmt::format("{{\"index\":{},\"leaf\":\"{}\",\"record\":{}}}\n", e.index, sha256_label(e.bytes), e.bytes);
+    }
+    if (o_.out.empty()) {
+      print(lines);
+      return kDone;
+    }
+    if (const Status wrote = deps_.disk.write_atomically(o_.out, lines, Mode::owner_only); !wrote) return fail(wrote.error());
+    return emit("Wrote " + o_.out + ".\n", [&] { return nlohmann::json{{"file", o_.out}}.dump(1); });
+  }
+
+  // What the log alone says of an execution, in order, and whether its numbers add up.
+  int audit_replay() {
+    const auto dir = audit_dir();
+    if (!dir) return fail(dir.error());
+    const auto entries = read_entries(deps_.disk, *dir, 0, UINT64_MAX);
+    if (!entries) return fail(entries.error());
+    std::vector<std::vector<std::string>> rows = {{"INDEX", "TIME", "RECORD", "WHAT"}};
+    nlohmann::json all = nlohmann::json::array(), problems = nlohmann::json::array();
+    std::uint64_t removed = 0, restored = 0;
+    for (const AuditEntry& e : *entries) {
+      const auto record = nlohmann::json::parse(e.bytes, nullptr, false);
+      if (record.is_discarded()) return fail(make_error(Code::corrupt, "audit entry " + std::to_string(e.index), "is not JSON"));
+      if (record.value("execution", "") != o_.id) continue;
+      const std::string type = record.value("type", "-");
+      if (type == "result") removed = record.value("removed", std::uint64_t{0});  // of this wave and those before it
+      if (type == "rollback") restored += record.value("restored", std::uint64_t{0});
+      const auto adds_up = [&](const char* field) {
+        const std::uint64_t said = record.value(field, std::uint64_t{0});
+        if (said != removed) problems.push_back(fmt::format("entry {}: {} says {} = {}, the result before it says {}", e.index, type, field, said, removed));
+      };
+      if (type == "guard" && record.contains("in_quarantine")) adds_up("in_quarantine");
+      if (type == "close") adds_up("removed");
+      std::string what;
+      for (const auto& [key, value] : record.items())
+        if (key != "type" && key != "ts" && key != "execution" && key != "seq") what += fmt::format("{}{}={}", what.empty() ? "" : "  ", key, value.is_string() ? value.get<std::string>() : value.dump());
+      rows.push_back({std::to_string(e.index), record.value("ts", "-"), type, escape(what, 160)});
+      all.push_back({{"index", e.index}, {"record", record}});
+    }
+    if (all.empty()) return fail(make_error(Code::not_found, "execution " + escape(o_.id, 64), "the log has no record of it"));
+    std::string text = table(rows, {true, false, false, false});
+    for (const auto& problem : problems) text += problem.get<std::string>() + "\n";
+    if (problems.empty()) text += fmt::format("It adds up: {} removed, {} restored.\n", grouped(removed), grouped(restored));
+    emit(text, [&] { return nlohmann::json{{"execution", o_.id}, {"removed", removed}, {"restored", restored}, {"entries", all}, {"problems", problems}}.dump(1); });
+    return problems.empty() ? kDone : kNotVerified;
+  }
+
   int skills_list() {
     std::vector<std::vector<std::string>> rows = {{"SKILL", "REMOVES", "AT MOST", "WAVES", "DESCRIPTION"}};
     nlohmann::json all = nlohmann::json::array();
@@ -544,23 +615,66 @@ class Session {
     return vault ? use(**vault) : fail(vault.error());
   }
 
-  int watch(Agent& agent, api::Service& service, Millis interval) {
-    const auto event = [&](std::string_view text) {
-      print(o_.output == "table" ? fmt::format("{}  {}\n", rfc3339(deps_.clock.now()), text)
-                                 : nlohmann::json{{"at", rfc3339(deps_.clock.now())}, {"event", std::string(text)}}.dump() + "\n");
+  // A line of what happens; from any thread.
+  void say(std::string_view text) {
+    const std::lock_guard lock(saying_);
+    print(o_.output == "table" ? fmt::format("{}  {}\n", rfc3339(deps_.clock.now()), text)
+                               : nlohmann::json{{"at", rfc3339(deps_.clock.now())}, {"event", std::string(text)}}.dump() + "\n");
+  }
+
+  static constexpr int kReload = -1;
+
+  // Until it is stopped, or has a new config.
+  int serve_config(ServiceManager& manager, Millis interval) {
+    api::Service service(deps_.disk, deps_.clock, deps_.random);
+    bool trouble = false;
+    const auto evaluated = [&trouble, publish = service.evaluated()](const Topology& topology, const Health& health) {
+      const auto ails = [](const TenantHealth& t) { return !t.breaches.empty() || !t.symptoms.empty(); };
+      trouble = !health.troubles.empty() || std::any_of(health.tenants.begin(), health.tenants.end(), ails);
+      publish(topology, health);
     };
-    event("agent " + agent.config().agent_id + " watches " + std::to_string(agent.config().tenants.size()) + " tenants; dashboard http://" + service.address());
-    BothProgress progress(progress_, service.progress());
+    return with_own_agent([&](Agent& agent) -> int {
+      if (const Status listens = service.start(agent); !listens) return fail(listens.error());
+      const notify::Outbox outbox(agent.config(), agent.store(), deps_.disk, deps_.clock, [this](std::string_view text) { say(text); });
+      const int status = watch(agent, service, manager, interval, trouble);
+      service.stop();
+      return status;
+    }, evaluated);
+  }
+
+  // `trouble` is what the last evaluation saw: while all is well the pauses grow to four intervals.
+  int watch(Agent& agent, api::Service& service, ServiceManager& manager, Millis interval, const bool& trouble) {
+    const auto event = [this](std::string_view text) { say(text); };
+    const std::string hello = fmt::format("agent {} watches {}; dashboard http://{}", agent.config().agent_id, counted(agent.config().tenants.size(), "tenant"), service.address());
+    event(hello);
+    manager.ready(hello);
+    BothProgress shown(progress_, service.progress());
+    AliveProgress progress(manager, shown);
+    Millis pause = interval;
     while (!deps_.interrupted) {
       const auto done = agent.tick(event, progress);
       service.tick_done();
       if (!done) event(done.error().message());
       else if (!done->empty() && o_.until_resolved) return exit_of(done->front());
-      const MonoTime until = deps_.clock.mono() + interval;
-      while (deps_.clock.mono() < until && !deps_.interrupted) service.serve(agent, Millis(100));
+      pause = trouble ? interval : std::min(pause + interval / 2, interval * 4);
+      // A tenth sooner or later, so that agents on one broker fall out of step.
+      const auto tenth = static_cast<std::uint64_t>(pause.count() / 10 + 1);
+      const MonoTime until = deps_.clock.mono() + pause - Millis(tenth) + Millis(static_cast<std::int64_t>(deps_.random.below(2 * tenth)));
+      while (deps_.clock.mono() < until && !deps_.interrupted) {
+        manager.alive();
+        service.serve(agent, Millis(100));
+        if (deps_.reload.exchange(false) && config_is_good(event)) return kReload;
+      }
     }
+    manager.stopping();
     event("stopped");
     return kDone;
+  }
+
+  bool config_is_good(const std::function<void(std::string_view)>& event) {
+    const auto config = load();
+    event(config ? "reloads " + config->file : "not reloaded, the config stays as it was: " + config.error().message());
+    return config.ok();
   }
 
   // On: the file first, then the record, whoever can write it. Off: recorded first.
@@ -649,6 +763,7 @@ class Session {
   const Options& o_;
   LineProgress progress_;
   Style style_;
+  std::mutex saying_;
 };
 
 int completion(std::FILE* out, const std::string& shell, const CLI::App& app) {
@@ -785,17 +900,25 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
   redrive->add_flag("--yes", o.yes, "do not ask");
   CLI::App* audit = family("audit", "the tamper-evident log");
   for (CLI::App* sub : {verb(audit, "list", "entries", &Session::audit_list), verb(audit, "show", "one entry", &Session::audit_show),
-                        verb(audit, "verify", "recompute everything", &Session::audit_verify), verb(audit, "prove", "an inclusion proof", &Session::audit_prove)}) {
+                        verb(audit, "verify", "recompute everything", &Session::audit_verify), verb(audit, "prove", "an inclusion proof", &Session::audit_prove),
+                        verb(audit, "replay", "one execution as the log alone tells it, and whether it adds up", &Session::audit_replay),
+                        verb(audit, "export", "all records, a line of JSON each", &Session::audit_export)}) {
     sub->add_option("--dir", o.dir, "a copy of the log's directory");
     if (sub->get_name() == "verify") sub->add_option("--key", o.key, "verifier key, or a file with it");
     if (sub->get_name() == "show" || sub->get_name() == "prove") sub->add_option("index", o.index)->required();
+    if (sub->get_name() == "replay") id(sub, "execution");
+    if (sub->get_name() == "export") {
+      sub->add_option("--execution", o.id, "of this one only");
+      sub->add_option("--out", o.out, "file, instead of stdout");
+    }
   }
   CLI::App* skills = family("skills", "the protocols that the agent executes");
   verb(skills, "list", "all of them", &Session::skills_list);
   id(verb(skills, "show", "one protocol and its hashes", &Session::skills_show), "skill");
   id(verb(skills, "lint", "check a folder with a SKILL.md", &Session::skills_lint), "folder");
+  id(verb(family("notifications", "who is told of trouble"), "test", "send a notice that says it is a test", &Session::notifications_test), "name");
   CLI::App* serve = verb(&app, "serve", "the agent: watches all tenants and acts where it may", &Session::serve);
-  serve->add_option("--interval", o.interval, "between two looks");
+  serve->add_option("--interval", o.interval, "between two looks while something is wrong; up to four times that while nothing is");
   serve->add_flag("--until-resolved", o.until_resolved, "end after the first execution");
   CLI::App* brake = family("brake", "stop everything before the next call to a broker");
   for (const auto& [name, wanted] : {std::pair<const char*, std::optional<bool>>{"on", true}, {"off", false}, {"status", std::nullopt}}) {

@@ -29,6 +29,7 @@ struct CliDeps {
   Terminal terminal;
   std::string user;                    // who acts: "user:root"
   const std::atomic<bool>& interrupted;
+  std::atomic<bool>& reload;           // SIGHUP: serve takes the config anew
 };
 
 // Exit status of the contract; see `help exit-codes`.

@@ -44,9 +44,10 @@ class Schema {
   Config read(const Node& root) {
     Config out;
     out.file = file_;
-    keys(root, "", {"agent", "brokers", "tenants", "tenant_patterns", "profiles"});
+    keys(root, "", {"agent", "brokers", "tenants", "tenant_patterns", "profiles", "notifications"});
     if (const Node* agent = get(root, "agent")) read_agent(*agent, out);
     each(root, "brokers", [&](const std::string& name, const Node& node, const std::string& path) { out.brokers.push_back(broker(name, node, path)); });
+    each(root, "notifications", [&](const std::string& name, const Node& node, const std::string& path) { out.routes.push_back(route(name, node, path)); });
     each(root, "profiles", [&](const std::string& name, const Node& node, const std::string& path) { out.profiles[name] = tenant(name, node, path, out, false); });
     each(root, "tenants", [&](const std::string& name, const Node& node, const std::string& path) { out.tenants.push_back(tenant(name, node, path, out, true)); });
     if (const Node* patterns = get(root, "tenant_patterns")) read_patterns(*patterns, out);
@@ -204,6 +205,46 @@ class Schema {
     return out;
   }
 
+  NotifyRoute route(const std::string& name, const Node& node, const std::string& path) {
+    using Kind = NotifyRoute::Kind;
+    NotifyRoute out;
+    out.name = name;
+    if (!keys(node, path, {"kind", "url", "secret", "routing_key", "tls_ca"})) return out;
+    const std::string kind = text(node, path, "kind");
+    if (kind == "webhook") out.kind = Kind::webhook;
+    else if (kind == "slack") out.kind = Kind::slack;
+    else if (kind == "pagerduty") out.kind = Kind::pagerduty;
+    else if (kind == "alertmanager") out.kind = Kind::alertmanager;
+    else error(node, join(path, "kind"), fmt::format("expected webhook, slack, pagerduty or alertmanager, got '{}'", escape(kind, 60)));
+    const Node* url = get(node, "url");
+    if (url != nullptr && url->kind == Node::Kind::map) out.secret_url = secret(*url, join(path, "url"));
+    else out.url = text(node, path, "url");
+    if (!out.url.empty() && !out.url.starts_with("http://") && !out.url.starts_with("https://")) error(*url, join(path, "url"), "expected a URL of http:// or https://");
+    if (url == nullptr && out.kind != Kind::pagerduty) error(node, path, "expected a url");
+    const char* key = out.kind == Kind::pagerduty ? "routing_key" : "secret";
+    for (const char* other : {"routing_key", "secret"})
+      if (get(node, other) != nullptr && (std::string_view(other) != key || (out.kind != Kind::pagerduty && out.kind != Kind::webhook)))
+        error(node, join(path, other), fmt::format("is not for {}", kind));
+    if (const Node* value = get(node, key)) out.secret = secret(*value, join(path, key));
+    else if (out.kind == Kind::pagerduty) error(node, path, "expected a routing_key");
+    out.tls_ca = text(node, path, "tls_ca");
+    return out;
+  }
+
+  std::vector<std::string> routes(const Node& node, const std::string& path, const Config& known) {
+    std::vector<std::string> out;
+    if (node.kind != Node::Kind::list) {
+      wrong(node, path, "a list of names under notifications");
+      return out;
+    }
+    for (const Node& item : node.items) {
+      const bool there = std::any_of(known.routes.begin(), known.routes.end(), [&](const NotifyRoute& r) { return r.name == item.text; });
+      if (there) out.push_back(item.text);
+      else error(item, path, fmt::format("unknown notification '{}'", escape(item.text, 60)));
+    }
+    return out;
+  }
+
   QueueMatch queue(const Node& node, const std::string& path, const Config& known) {
     QueueMatch out;
     if (!keys(node, path, {"broker", "match", "processing", "dead", "takes_from"})) return out;
@@ -222,7 +263,7 @@ class Schema {
 
   Tenant tenant(const std::string& id, const Node& node, const std::string& path, const Config& known, bool needs_queues) {
     Tenant out;
-    if (!keys(node, path, {"tier", "queues", "sla", "skill", "autonomy", "confidence", "contract", "like"})) return out;
+    if (!keys(node, path, {"tier", "queues", "sla", "skill", "autonomy", "confidence", "contract", "notify", "like"})) return out;
     if (const Node* like = get(node, "like")) {
       const auto profile = known.profiles.find(like->text);
       if (profile == known.profiles.end()) error(*like, join(path, "like"), fmt::format("unknown profile '{}'", escape(like->text, 60)));
@@ -248,6 +289,7 @@ class Schema {
       return static_cast<std::int64_t>(std::llround(*value * 10'000));
     });
     out.contract = text(node, path, "contract", out.contract);
+    if (const Node* notify = get(node, "notify")) out.notify = routes(*notify, join(path, "notify"), known);
     if (const Node* sla = get(node, "sla")) read_sla(*sla, join(path, "sla"), out.sla);
     const Node* queues = get(node, "queues");
     if (queues == nullptr && needs_queues) error(node, path, "expected queues");
@@ -300,8 +342,8 @@ const BrokerConfig* Config::broker(std::string_view name) const {
 }
 
 const Tenant* Config::tenant(std::string_view id) const {
-  const auto found = std::find_if(tenants.begin(), tenants.end(), [&](const Tenant& t) { return t.id == id; });
-  return found == tenants.end() ? nullptr : &*found;
+  const auto found = std::lower_bound(tenants.begin(), tenants.end(), id, [](const Tenant& t, std::string_view wanted) { return t.id < wanted; });
+  return found == tenants.end() || found->id != id ? nullptr : &*found;
 }
 
 std::optional<Tenant> Config::tenant_of_pattern(const TenantId& id, const QueueId& queue) const {
@@ -401,6 +443,14 @@ tenants:
     skill: quarantine-poison
     autonomy: propose                # observe | propose | act
     confidence: 0.95                 # lower bound that a finding needs before anything is removed
+    # notify: [ops]                  # which of the routes below; without it: all
+
+# Who is told when a tenant is in trouble for half a minute, and when that is over. Nothing is sent anywhere else.
+# notifications:
+#   ops:   {kind: webhook, url: "https://ops.example/hook", secret: {env: HOOK_SECRET}}   # signed with HMAC-SHA-256
+#   chat:  {kind: slack, url: {env: SLACK_URL}}
+#   pager: {kind: pagerduty, routing_key: {env: PAGERDUTY_KEY}}
+#   am:    {kind: alertmanager, url: "http://127.0.0.1:9093"}
 )";
 }
 

@@ -52,6 +52,17 @@ struct TenantPattern {
   std::string like;
 };
 
+// Where alerts are told: notifications.NAME.
+struct NotifyRoute {
+  enum class Kind { webhook, slack, pagerduty, alertmanager };
+  std::string name;
+  Kind kind = Kind::webhook;
+  std::string url;        // empty: the secret one, or PagerDuty's own
+  SecretRef secret_url;   // slack: whoever has it may write
+  SecretRef secret;       // webhook: the key that signs; pagerduty: the routing key
+  std::string tls_ca;     // empty: the system's trust store
+};
+
 struct Config {
   std::string file;
   std::string agent_id = "agent-1";
@@ -61,6 +72,7 @@ struct Config {
   std::vector<Tenant> tenants;              // by id
   std::vector<TenantPattern> patterns;
   std::map<std::string, Tenant> profiles;
+  std::vector<NotifyRoute> routes;
 
   const BrokerConfig* broker(std::string_view name) const;
   const Tenant* tenant(std::string_view id) const;

@@ -66,6 +66,23 @@ TEST(Config, a_queue_that_two_tenants_claim_is_an_error) {
   EXPECT_NE(error_of(std::string(kWhole) + "  u: {tier: batch, queues: [{broker: r, match: \"orders:t\"}], sla: {max_backlog: 5}}\n"), "");
 }
 
+TEST(Config, routes_of_notifications_are_what_their_kind_needs_and_tenants_name_them) {
+  const std::string routes = "notifications:\n  hook: {kind: webhook, url: \"https://h/x\", secret: {env: A}}\n  chat: {kind: slack, url: {file: /run/u}}\n"
+                             "  pd: {kind: pagerduty, routing_key: {env: B}}\n  am: {kind: alertmanager, url: \"http://127.0.0.1:9093\"}\n";
+  const auto config = parse_config(routes + changed("autonomy: act", "autonomy: act\n    notify: [pd, hook]"), "c.yaml");
+  ASSERT_TRUE(config.ok()) << config.error().message();
+  ASSERT_EQ(config->routes.size(), 4u);
+  EXPECT_EQ(*config->tenants[0].notify, (std::vector<std::string>{"pd", "hook"}));
+  EXPECT_NE(error_of(routes + changed("autonomy: act", "autonomy: act\n    notify: [nobody]")).find("unknown notification 'nobody'"), std::string::npos);
+  const auto one = [](const std::string& route) { return error_of("notifications: {r: " + route + "}\n" + kWhole); };
+  EXPECT_NE(one("{kind: fax, url: \"http://x\"}").find("expected webhook, slack, pagerduty or alertmanager"), std::string::npos);
+  EXPECT_NE(one("{kind: webhook}").find("expected a url"), std::string::npos);
+  EXPECT_NE(one("{kind: webhook, url: \"ftp://x\"}").find("http://"), std::string::npos);
+  EXPECT_NE(one("{kind: pagerduty}").find("expected a routing_key"), std::string::npos);
+  EXPECT_NE(one("{kind: slack, url: {env: U}, secret: {env: S}}").find("is not for slack"), std::string::npos);
+  EXPECT_NE(one("{kind: webhook, url: \"http://x\", secret: hunter2}").find("not written in clear"), std::string::npos);
+}
+
 TEST(Config, the_text_that_init_writes_is_good) { EXPECT_TRUE(parse_config(default_config_text(), "deployclaw.yaml").ok()) << error_of(default_config_text()); }
 
 TEST(Config, a_file_and_a_secret_behind_symbolic_links_are_read) {

@@ -14,7 +14,10 @@ namespace {
 
 std::atomic<bool> interrupted{false};
 
+std::atomic<bool> reload{false};
+
 void on_signal(int) { interrupted = true; }
+void on_hangup(int) { reload = true; }
 
 // Nothing of this process reaches other users: no core dumps, private files.
 void harden() {
@@ -25,6 +28,7 @@ void harden() {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
+  std::signal(SIGHUP, on_hangup);
 }
 
 std::string user() {
@@ -44,6 +48,7 @@ int main(int argc, char** argv) {
                                 .open_broker = claw::broker_factory(disk, clock),
                                 .terminal = {.in_is_tty = ::isatty(0) == 1, .out_is_tty = ::isatty(1) == 1, .err_is_tty = ::isatty(2) == 1},
                                 .user = user(),
-                                .interrupted = interrupted};
+                                .interrupted = interrupted,
+                                .reload = reload};
   return claw::cli::run(argc, argv, deps);
 }

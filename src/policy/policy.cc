@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 
 #include "base/text.h"
 
@@ -128,8 +129,26 @@ TenantHealth evaluate(const Tenant& tenant, std::span<const QueueView> queues, c
   return health;
 }
 
+TenantHealth evaluate(const Tenant& tenant, std::span<const QueueView> queues, const Rates& rates, const History& history) {
+  constexpr Millis kSoon = std::chrono::minutes(5);
+  TenantHealth health = evaluate(tenant, queues, rates);
+  bool heals = health.backlog > 0;
+  Millis longest{0};
+  for (const QueueView& queue : queues) {
+    const std::span<const Sample> samples = history.of(queue.id);
+    std::ranges::move(symptoms_of(queue.id, samples), std::back_inserter(health.symptoms));
+    const std::optional<Millis> one = heals_within(samples, tenant.sla.drain_within.value_or(kSoon));
+    heals = heals && one;
+    if (one) longest = std::max(longest, *one);
+  }
+  std::ranges::stable_sort(health.symptoms, {}, &Symptom::kind);
+  if (heals && health.symptoms.empty()) health.heals_in = longest;
+  return health;
+}
+
 bool worse(const TenantHealth& a, const TenantHealth& b) {
   if (a.severity_bps != b.severity_bps) return a.severity_bps > b.severity_bps;
+  if (a.symptoms.empty() != b.symptoms.empty()) return b.symptoms.empty();
   if (a.tier != b.tier) return a.tier < b.tier;
   if (a.backlog != b.backlog) return a.backlog > b.backlog;
   return a.id < b.id;

@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "model/plan.h"
 #include "model/queue.h"
+#include "policy/history.h"
+#include "policy/symptom.h"
 
 namespace claw {
 
@@ -32,6 +34,8 @@ struct TenantHealth {
   std::optional<Millis> time_to_drain;
   std::uint64_t backlog = 0;
   std::uint64_t held = 0;
+  std::vector<Symptom> symptoms;      // what no threshold shows, gravest first
+  std::optional<Millis> heals_in;     // every backlog falls and is gone by itself so soon: nobody need be woken
 };
 
 // What history tells. A queue that is not there has no known rate.
@@ -42,6 +46,8 @@ struct Rates {
 
 // max_backlog and min_throughput hold for the tenant's sum, max_age for each queue, drain_within for the sum.
 TenantHealth evaluate(const Tenant& tenant, std::span<const QueueView> queues, const Rates& rates);
+// The same, with what the history of its queues shows.
+TenantHealth evaluate(const Tenant& tenant, std::span<const QueueView> queues, const Rates& rates, const History& history);
 // Worst first; a total order.
 bool worse(const TenantHealth& a, const TenantHealth& b);
 

@@ -10,8 +10,8 @@
 namespace claw {
 namespace {
 
-constexpr int kSchemaVersion = 2;
-constexpr std::chrono::days kHistoryKept{7};
+constexpr int kSchemaVersion = 3;
+constexpr Millis kHistoryKept[] = {std::chrono::hours(1), std::chrono::days(1), std::chrono::days(7)};  // by what `keep` says
 
 constexpr const char* kSchema = R"sql(
 CREATE TABLE execution (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
@@ -33,6 +33,17 @@ CREATE TABLE label (tenant TEXT NOT NULL, signature TEXT NOT NULL, poison INTEGE
                     reason TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (tenant, signature)) STRICT;
 CREATE TABLE memory (broker TEXT NOT NULL, queue BLOB NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (broker, queue)) STRICT;
 PRAGMA user_version = 2;
+)sql";
+
+constexpr const char* kSince3 = R"sql(
+ALTER TABLE sample ADD COLUMN redelivered INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sample ADD COLUMN consumers INTEGER;
+ALTER TABLE sample ADD COLUMN keep INTEGER NOT NULL DEFAULT 2;
+CREATE INDEX sample_by_age ON sample (keep, at);
+CREATE TABLE alert (id TEXT PRIMARY KEY, json TEXT NOT NULL) STRICT;
+CREATE TABLE notice (number INTEGER PRIMARY KEY AUTOINCREMENT, route TEXT NOT NULL, body TEXT NOT NULL, attempts INTEGER NOT NULL,
+                     next INTEGER NOT NULL, at INTEGER NOT NULL) STRICT;
+PRAGMA user_version = 3;
 )sql";
 
 std::int64_t to_db(WallTime time) { return time.time_since_epoch().count(); }
@@ -59,6 +70,13 @@ class Statement {
     return *this;
   }
 
+  // For the next values.
+  void again() {
+    sqlite3_reset(statement_);
+    bound_ = 0;
+    if (result_ == SQLITE_DONE) result_ = SQLITE_OK;
+  }
+
   // True while there is a row.
   Result<bool> step() {
     if (result_ == SQLITE_OK) result_ = sqlite3_step(statement_);
@@ -72,6 +90,16 @@ class Statement {
   Status run() {
     CLAW_TRY(step());
     return {};
+  }
+  // SQL's NULL is nullopt.
+  Statement& integer(std::optional<std::uint64_t> value) {
+    if (value) return integer(static_cast<std::int64_t>(*value));
+    if (result_ == SQLITE_OK) result_ = sqlite3_bind_null(statement_, ++bound_);
+    return *this;
+  }
+  std::optional<std::uint64_t> column_count(int column) const {
+    if (sqlite3_column_type(statement_, column) == SQLITE_NULL) return std::nullopt;
+    return static_cast<std::uint64_t>(sqlite3_column_int64(statement_, column));
   }
   std::string column_text(int column) const {
     const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
@@ -105,7 +133,8 @@ class SqliteStore final : public Store {
       CLAW_TRY(Statement(db_, sql).run());
     CLAW_TRY_ASSIGN(const int version, schema_version());
     if (version == kSchemaVersion) return {};
-    if (sqlite3_exec(db_, fmt::format("BEGIN; {} {} COMMIT;", version < 1 ? kSchema : "", kSince2).c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
+    const std::string steps = fmt::format("BEGIN; {} {} {} COMMIT;", version < 1 ? kSchema : "", version < 2 ? kSince2 : "", kSince3);
+    if (sqlite3_exec(db_, steps.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
       return make_error(Code::corrupt, "state.db", sqlite3_errmsg(db_));
     return {};
   }
@@ -294,28 +323,75 @@ class SqliteStore final : public Store {
     return row ? query.column_text(0) : std::string();
   }
 
-  Status add_samples(const std::vector<std::pair<QueueId, Sample>>& samples) override {
+  Status add_samples(const std::vector<StoredSample>& samples) override {
     const std::lock_guard lock(mutex_);
     return transaction([&]() -> Status {
-      for (const auto& [queue, s] : samples)
-        CLAW_TRY(Statement(db_, "INSERT INTO sample (broker, queue, at, backlog, acknowledged, held) VALUES (?, ?, ?, ?, ?, ?)")
-                     .text(queue.broker).blob(queue.name).integer(to_db(s.at)).integer(static_cast<std::int64_t>(s.backlog))
-                     .integer(static_cast<std::int64_t>(s.acknowledged)).integer(static_cast<std::int64_t>(s.held)).run());
-      return Statement(db_, "DELETE FROM sample WHERE at < ?").integer(to_db(clock_.now() - kHistoryKept)).run();
+      Statement insert(db_, "INSERT INTO sample (broker, queue, at, backlog, acknowledged, held, redelivered, consumers, keep) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+      for (const auto& [queue, s, keep] : samples) {
+        insert.text(queue.broker).blob(queue.name).integer(to_db(s.at)).integer(static_cast<std::int64_t>(s.backlog)).integer(static_cast<std::int64_t>(s.acknowledged))
+            .integer(static_cast<std::int64_t>(s.held)).integer(static_cast<std::int64_t>(s.redelivered)).integer(s.consumers).integer(std::int64_t{keep});
+        CLAW_TRY(insert.run());
+        insert.again();
+      }
+      for (int keep = 0; keep < static_cast<int>(std::size(kHistoryKept)); ++keep)
+        CLAW_TRY(Statement(db_, "DELETE FROM sample WHERE keep = ? AND at < ?").integer(std::int64_t{keep}).integer(to_db(clock_.now() - kHistoryKept[keep])).run());
+      return {};
     });
   }
-
   Result<std::vector<Sample>> samples(const QueueId& queue, WallTime since) override {
     const std::lock_guard lock(mutex_);
-    Statement query(db_, "SELECT at, backlog, acknowledged, held FROM sample WHERE broker = ? AND queue = ? AND at >= ? ORDER BY at LIMIT 10000");
+    Statement query(db_, "SELECT at, backlog, acknowledged, held, redelivered, consumers FROM sample WHERE broker = ? AND queue = ? AND at >= ? ORDER BY at LIMIT 10000");
     query.text(queue.broker).blob(queue.name).integer(to_db(since));
     std::vector<Sample> found;
     for (;;) {
       CLAW_TRY_ASSIGN(const bool row, query.step());
       if (!row) return found;
       found.push_back({.at = from_db(query.column_integer(0)), .backlog = static_cast<std::uint64_t>(query.column_integer(1)),
-                       .acknowledged = static_cast<std::uint64_t>(query.column_integer(2)), .held = static_cast<std::uint64_t>(query.column_integer(3))});
+                       .acknowledged = static_cast<std::uint64_t>(query.column_integer(2)), .held = static_cast<std::uint64_t>(query.column_integer(3)),
+                       .redelivered = static_cast<std::uint64_t>(query.column_integer(4)), .consumers = query.column_count(5)});
     }
+  }
+
+  Status save_alerts(const std::vector<std::pair<std::string, std::string>>& opened, const std::vector<std::string>& closed, const std::vector<Notice>& notices) override {
+    const std::lock_guard lock(mutex_);
+    return transaction([&]() -> Status {
+      for (const auto& [id, text] : opened)
+        CLAW_TRY(Statement(db_, "INSERT INTO alert (id, json) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET json = excluded.json").text(id).text(text).run());
+      for (const std::string& id : closed) CLAW_TRY(Statement(db_, "DELETE FROM alert WHERE id = ?").text(id).run());
+      for (const Notice& n : notices)
+        CLAW_TRY(Statement(db_, "INSERT INTO notice (route, body, attempts, next, at) VALUES (?, ?, 0, ?, ?)").text(n.route).text(n.body).integer(to_db(n.next)).integer(to_db(n.at)).run());
+      return {};
+    });
+  }
+  Result<std::vector<std::pair<std::string, std::string>>> alerts() override {
+    const std::lock_guard lock(mutex_);
+    Statement query(db_, "SELECT id, json FROM alert ORDER BY id");
+    std::vector<std::pair<std::string, std::string>> found;
+    for (;;) {
+      CLAW_TRY_ASSIGN(const bool row, query.step());
+      if (!row) return found;
+      found.emplace_back(query.column_text(0), query.column_text(1));
+    }
+  }
+  Result<std::vector<Notice>> notices(WallTime due, std::size_t limit) override {
+    const std::lock_guard lock(mutex_);
+    Statement query(db_, "SELECT number, route, body, attempts, next, at FROM notice WHERE number IN (SELECT MIN(number) FROM notice GROUP BY route) AND next <= ? ORDER BY number LIMIT ?");
+    query.integer(to_db(due)).integer(static_cast<std::int64_t>(limit));
+    std::vector<Notice> found;
+    for (;;) {
+      CLAW_TRY_ASSIGN(const bool row, query.step());
+      if (!row) return found;
+      found.push_back({.number = query.column_integer(0), .route = query.column_text(1), .body = query.column_text(2),
+                       .attempts = static_cast<std::uint32_t>(query.column_integer(3)), .next = from_db(query.column_integer(4)), .at = from_db(query.column_integer(5))});
+    }
+  }
+  Status notice_delivered(std::int64_t number) override {
+    const std::lock_guard lock(mutex_);
+    return Statement(db_, "DELETE FROM notice WHERE number = ?").integer(number).run();
+  }
+  Status notice_failed(std::int64_t number, WallTime next) override {
+    const std::lock_guard lock(mutex_);
+    return Statement(db_, "UPDATE notice SET attempts = attempts + 1, next = ? WHERE number = ?").integer(to_db(next)).integer(number).run();
   }
 
  private:

@@ -14,6 +14,7 @@
 #include "model/finding.h"
 #include "model/plan.h"
 #include "model/queue.h"
+#include "model/sample.h"
 
 namespace claw {
 
@@ -40,11 +41,20 @@ struct StoredFinding {
   std::string json;
 };
 
-struct Sample {
+struct StoredSample {
+  QueueId queue;
+  Sample sample;
+  int keep = 0;
+};
+
+// A notice to somebody outside: an alert that opened or closed, by one route. Kept until it is delivered or given up.
+struct Notice {
+  std::int64_t number = 0;
+  std::string route;
+  std::string body;        // JSON, as notify/ made it
+  std::uint32_t attempts = 0;
+  WallTime next;           // not before
   WallTime at;
-  std::uint64_t backlog = 0;
-  std::uint64_t acknowledged = 0;
-  std::uint64_t held = 0;
 };
 
 // Thread-safe. Errors: corrupt (not our file, or damaged), full (disk), unsupported (made by a newer version).
@@ -85,9 +95,16 @@ class Store {
   virtual Status save_memories(const std::vector<std::pair<QueueId, std::string>>& memories) = 0;
   virtual Result<std::string> memory(const QueueId& queue) = 0;
 
-  // Samples older than seven days are dropped.
-  virtual Status add_samples(const std::vector<std::pair<QueueId, Sample>>& samples) = 0;
+  // `keep`: 0 is dropped after an hour, 1 after a day, anything after seven days.
+  virtual Status add_samples(const std::vector<StoredSample>& samples) = 0;
   virtual Result<std::vector<Sample>> samples(const QueueId& queue, WallTime since) = 0;  // oldest first, at most 10,000
+
+  // What is open, and the notices of what changed, in one step: nothing is told that is not kept, nothing is kept untold.
+  virtual Status save_alerts(const std::vector<std::pair<std::string, std::string>>& opened, const std::vector<std::string>& closed, const std::vector<Notice>& notices) = 0;
+  virtual Result<std::vector<std::pair<std::string, std::string>>> alerts() = 0;  // (id, JSON) of those that are open
+  virtual Result<std::vector<Notice>> notices(WallTime due, std::size_t limit) = 0;  // undelivered and due, of each route the oldest
+  virtual Status notice_delivered(std::int64_t number) = 0;
+  virtual Status notice_failed(std::int64_t number, WallTime next) = 0;
 };
 
 }  // namespace claw

@@ -1844,6 +1844,17 @@ export interface components {
             time_to_drain_ms: number | null;
             backlog: number;
             held: number;
+            symptoms: components["schemas"]["Symptom"][];
+            /** @description the backlog falls and is gone by itself so soon */
+            heals_in_ms: number | null;
+        };
+        /** @description trouble that no threshold shows */
+        Symptom: {
+            queue: components["schemas"]["QueueName"];
+            /** @enum {string} */
+            kind: "no_consumers" | "stalled" | "redelivering" | "hoarding" | "falling_behind";
+            since: string;
+            words: string;
         };
         Group: {
             name: string;

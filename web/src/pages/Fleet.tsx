@@ -7,7 +7,7 @@ import { forget, useDirty, useRow } from '../rows';
 import { compact, dur, Empty, Loading, num, StateBadge, stateLabel } from '../ui/bits';
 
 const ROW = 36;
-const STATES: [State, string][] = [['breach', 'beyond their SLA'], ['at_risk', 'at 80% of a limit'], ['unknown', 'no queue seen'], ['ok', 'within their SLA']];
+const STATES: [State, string][] = [['breach', 'beyond their SLA'], ['at_risk', 'at 80% of a limit, or with symptoms'], ['unknown', 'no queue seen'], ['ok', 'within their SLA']];
 const route = getRouteApi('/');
 
 type One = { id: string; tier: string; state: State; backlog: number; oldest: number | null; maxAge: number | null; maxBacklog: number | null; drain: number | null; poison: number; worst: string };
