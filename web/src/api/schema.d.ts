@@ -1845,10 +1845,8 @@ export interface components {
             backlog: number;
             held: number;
             symptoms: components["schemas"]["Symptom"][];
-            /** @description the backlog falls and is gone by itself so soon */
             heals_in_ms: number | null;
         };
-        /** @description trouble that no threshold shows */
         Symptom: {
             queue: components["schemas"]["QueueName"];
             /** @enum {string} */
