@@ -801,7 +801,7 @@ class LocalAgent final : public Agent {
     for (const BrokerTrouble& trouble : health.troubles) {
       said[trouble.broker] = std::string(name(trouble.error.code));
       if (said_[trouble.broker] != said[trouble.broker]) event(fmt::format("{}: {}", trouble.broker, escape(trouble.error.message())));
-      unreachable[trouble.broker] = escape(trouble.error.detail, 300);
+      if (trouble.error.code != Code::refused) unreachable[trouble.broker] = escape(trouble.error.detail, 300);  // the brake is somebody's wish
       for (const Claim& claim : claims_.at(trouble.broker))
         if (!claim.tenant.empty()) unknown.insert(claim.tenant);
     }

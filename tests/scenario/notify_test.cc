@@ -1,9 +1,11 @@
 // An alert on its way out: by the agent, through the store, to a real HTTP receiver that checks the signature.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -156,6 +158,15 @@ TEST_F(Notifications, a_broker_that_cannot_be_asked_is_told_to_every_route_and_c
   EXPECT_EQ(page["dedup_key"], "deployclaw/night-watch/broker:b");
   EXPECT_EQ(page["routing_key"], "shared");
   EXPECT_EQ(agent->store().alerts()->size(), 2u) << "what is known of the tenant stays as it was";
+}
+
+TEST_F(Notifications, the_brake_wakes_nobody) {
+  const auto agent = open();
+  ticks(*agent, 1);
+  std::ofstream(dir + "/data/brake") << "";
+  ticks(*agent, 12);
+  EXPECT_TRUE(agent->store().alerts()->empty());
+  EXPECT_EQ(std::count_if(log.begin(), log.end(), [](const std::string& line) { return line.find("brake") != std::string::npos; }), 1) << "said once";
 }
 
 }  // namespace
