@@ -23,7 +23,8 @@ gzip -9n <packaging/deployclaw.1 >"$root/usr/share/man/man1/deployclaw.1.gz"
 doc=$root/usr/share/doc/deployclaw
 install -Dm644 LICENSE "$doc/copyright"
 install -Dm644 README.md "$doc/README.md"
-cp -r docs/operations docs/formats "$doc/"
+cp -r docs/operations docs/formats packaging/grafana "$doc/"
+install -Dm644 packaging/prometheus/deployclaw.rules.yml "$doc/prometheus/deployclaw.rules.yml"
 (cd "$work" && "$program" init --config "$doc/deployclaw.yaml" >/dev/null)
 find "$root" -type d -exec chmod 755 {} + -o -type f ! -perm -100 -exec chmod 644 {} +
 

@@ -270,6 +270,14 @@ class LocalAgent final : public Agent {
     return lines;
   }
 
+  Result<std::vector<BreakerLine>> breakers() override { return lanes_.breakers(); }
+
+  Status reset_breaker(const BrokerName& broker, const std::string& actor, const std::string& reason) override {
+    CLAW_TRY(lanes_.reset_breaker(broker));
+    CLAW_TRY(record_immutable("breaker", json{{"broker", broker}, {"actor", escape(actor)}, {"to", "closed"}, {"reason", escape(reason)}}.dump()));
+    return {};
+  }
+
   Result<std::vector<ExecutionRecord>> tick(const std::function<void(std::string_view)>& event, Progress& progress) override {
     CLAW_TRY_ASSIGN(const Health health, health_within(kTickPatience, std::nullopt));
     CLAW_TRY(tell(health, event));

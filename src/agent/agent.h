@@ -120,6 +120,14 @@ struct DoctorLine {
   std::string fix;  // empty when nothing is to be done
 };
 
+// The circuit breaker before one broker.
+struct BreakerLine {
+  BrokerName broker;
+  std::string state;  // "closed", "open", "half_open"; "busy" while its last call has no answer
+  std::string words;  // why, and for how long; empty when closed
+  std::uint64_t openings = 0;
+};
+
 // What can be asked of an agent: of the one in this process, or of one that runs (api/remote.h). One call at a time.
 class AgentCalls {
  public:
@@ -149,6 +157,9 @@ class AgentCalls {
   virtual Result<RollbackReport> rollback(const std::string& rollback_key, const std::string& actor, Progress& progress,
                                           RestoreOrder wanted = RestoreOrder::exact) = 0;
   virtual Result<std::vector<DoctorLine>> doctor() = 0;
+  virtual Result<std::vector<BreakerLine>> breakers() = 0;  // of each configured broker
+  // An operator's word that the broker is well again: closed, as new. Code::unavailable while its last call has no answer.
+  virtual Status reset_breaker(const BrokerName& broker, const std::string& actor, const std::string& reason) = 0;
 };
 
 // A dead-letter queue of a tenant, and what its messages have in common.

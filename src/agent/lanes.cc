@@ -30,6 +30,30 @@ void Lanes::drop(const BrokerName& name) {
   if (!lane.surveyed.valid()) lane.broker.reset();
 }
 
+std::vector<BreakerLine> Lanes::breakers() const {
+  std::vector<BreakerLine> lines;
+  const MonoTime now = deps_.clock.mono();
+  for (const auto& [name, lane] : lanes_) {
+    if (in_use(lane)) {
+      lines.push_back({.broker = name, .state = "busy", .words = "has not answered for " + human(elapsed(lane.since, now))});
+      continue;
+    }
+    const Breaker::State state = lane.breaker.state(now);
+    lines.push_back({.broker = name, .state = std::string(claw::name(state)), .words = state == Breaker::State::closed ? "" : lane.breaker.words(now), .openings = lane.breaker.openings()});
+  }
+  return lines;
+}
+
+Status Lanes::reset_breaker(const BrokerName& name) {
+  const auto lane = lanes_.find(name);
+  if (lane == lanes_.end()) return make_error(Code::not_found, "broker " + escape(name, 64), "is not in " + config_.file);
+  if (in_use(lane->second)) return make_error(Code::unavailable, "broker " + name, "has not answered for " + human(elapsed(lane->second.since, deps_.clock.mono())));
+  lane->second.breaker.reset();
+  return {};
+}
+
+bool Lanes::in_use(const Lane& lane) const { return lane.surveyed.valid() && lane.surveyed.wait_for(Millis(0)) != std::future_status::ready; }
+
 Result<Broker*> Lanes::open(const BrokerName& name, Lane& lane, Millis patience) {
   if (lane.broker != nullptr) return lane.broker.get();
   const auto connect = [this, told = *config_.broker(name)](Deadline deadline) mutable {

@@ -28,7 +28,8 @@ class Lanes {
   Result<Broker*> get(const BrokerName& name);
   // The next get() connects anew; the breaker remembers.
   void drop(const BrokerName& name);
-  Breaker& breaker(const BrokerName& name) { return lanes_.at(name).breaker; }
+  std::vector<BreakerLine> breakers() const;
+  Status reset_breaker(const BrokerName& name);
 
   // Asks these brokers all at once and waits at most `patience`: a slow or dead one delays no other. One that has not answered by
   // then is Code::timed_out; its answer, when it comes, is that of the next call, which does not ask it again meanwhile.
@@ -42,6 +43,7 @@ class Lanes {
     MonoTime since{};             // when that began
   };
   Result<Broker*> open(const BrokerName& name, Lane& lane, Millis patience);
+  bool in_use(const Lane& lane) const;  // by a thread of ours
 
   const Config& config_;
   const AgentDeps& deps_;

@@ -124,6 +124,8 @@ const std::vector<Api::Route>& Api::routes() {
       {"POST", "/api/v1/rollbacks", &Api::wish_rollback},
       {"POST", "/api/v1/executions/{execution}/verify", &Api::wish_verification},
       {"POST", "/api/v1/checks", &Api::wish_check},
+      {"POST", "/api/v1/breakers", &Api::wish_breakers},
+      {"POST", "/api/v1/breakers/{broker}/reset", &Api::wish_breaker_reset},
       {"POST", "/api/v1/operations/{operation}/answer", &Api::answer_question},
       {"POST", "/api/v1/operations/{operation}/cancel", &Api::cancel},
       {"POST", "/api/v1/brake", &Api::brake},

@@ -84,6 +84,8 @@ class Api {
 
   Result<http::Response> accept(const Call& call, Operation wish, Operations::Work work);
   Result<http::Response> wish_label(const Call& call);
+  Result<http::Response> wish_breakers(const Call& call);
+  Result<http::Response> wish_breaker_reset(const Call& call);
   Result<http::Response> decide(const Call& call, bool approve);
   Result<std::string> plan_facts(const std::string& hash);  // of a plan, without its messages; kept
   QueueId real_queue(const std::string& broker, const std::string& shown) const;

@@ -73,6 +73,9 @@ Result<http::Response> Api::metrics(const Call&) {
     if (h.time_to_drain) drain.add(fmt::format("tenant=\"{}\"", label(h.id)), seconds(*h.time_to_drain));
   Family severity(out, "deployclaw_sla_severity_ratio", "gauge", "How far beyond its SLA a tenant is, weighted by tier; 0 = within");
   for (const TenantHealth& h : seen->health.tenants) severity.add(fmt::format("tenant=\"{}\"", label(h.id)), static_cast<double>(h.severity_bps) / 10'000);
+  Family symptoms(out, "deployclaw_symptom", "gauge", "1 for each thing that is wrong with a queue and no threshold shows");
+  for (const TenantHealth& h : seen->health.tenants)
+    for (const Symptom& s : h.symptoms) symptoms.add(fmt::format("tenant=\"{}\",broker=\"{}\",queue=\"{}\",kind=\"{}\"", label(h.id), label(s.queue.broker), label(s.queue.name), name(s.kind)), 1);
   Family broken(out, "deployclaw_broker_up", "gauge", "0 when the broker did not answer the last evaluation");
   for (const BrokerConfig& b : d_.agent.config().brokers) {
     const bool down = std::any_of(seen->topology.troubles.begin(), seen->topology.troubles.end(), [&](const BrokerTrouble& t) { return t.broker == b.name; });

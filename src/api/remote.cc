@@ -89,6 +89,11 @@ class Remote final : public AgentCalls {
     return call("/api/v1/rollbacks", {{"rollback_key", key}, {"phrase", "roll back " + key}, {"order", name(wanted)}}, progress, rollback_from);
   }
   Result<std::vector<DoctorLine>> doctor() override { return call("/api/v1/checks", Json::object(), silent(), doctor_from); }
+  Result<std::vector<BreakerLine>> breakers() override { return call("/api/v1/breakers", Json::object(), silent(), breakers_from); }
+  Status reset_breaker(const BrokerName& broker, const std::string&, const std::string& reason) override {
+    CLAW_TRY(carry_out(fmt::format("/api/v1/breakers/{}/reset", http::percent_encode(broker)), {{"reason", reason}}, {}, silent(), {}));
+    return {};
+  }
 
  private:
   template <class F>

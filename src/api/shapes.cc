@@ -333,4 +333,14 @@ std::vector<DoctorLine> doctor_from(const Json& j) {
   });
 }
 
+Json to_json(const std::vector<BreakerLine>& lines) {
+  Json out = Json::array();
+  for (const BreakerLine& l : lines) out.push_back({{"broker", l.broker}, {"state", l.state}, {"words", escape(l.words)}, {"openings", l.openings}});
+  return {{"breakers", out}};
+}
+
+std::vector<BreakerLine> breakers_from(const Json& j) {
+  return list<BreakerLine>(j.at("breakers"), [](const Json& l) { return BreakerLine{l.at("broker"), l.at("state"), l.at("words"), l.at("openings")}; });
+}
+
 }  // namespace claw::api

@@ -33,5 +33,7 @@ Result<Proposal> proposal_from(const Json& json);
 Recovery recovery_from(const Json& json);
 RollbackReport rollback_from(const Json& json);
 std::vector<DoctorLine> doctor_from(const Json& json);
+Json to_json(const std::vector<BreakerLine>& lines);
+std::vector<BreakerLine> breakers_from(const Json& json);
 
 }  // namespace claw::api

@@ -80,6 +80,18 @@ Result<http::Response> Api::wish_plan(const Call& call) {
   });
 }
 
+Result<http::Response> Api::wish_breakers(const Call& call) {
+  return accept(call, wish("breakers", "", ""), [](Agent& agent, Operations::Task&) { return as_result(agent.breakers()); });
+}
+
+Result<http::Response> Api::wish_breaker_reset(const Call& call) {
+  CLAW_TRY_ASSIGN(const std::string reason, text_of(call.body, "reason"));
+  return accept(call, wish("breaker reset", "", call.names[0]), [broker = call.names[0], actor = call.actor, reason](Agent& agent, Operations::Task&) -> Result<std::string> {
+    CLAW_TRY(agent.reset_breaker(broker, actor, reason));
+    return Json{{"broker", broker}, {"state", "closed"}}.dump();
+  });
+}
+
 Result<http::Response> Api::wish_label(const Call& call) {
   CLAW_TRY_ASSIGN(const StoredFinding found, d_.agent.store().finding(call.names[0]));
   CLAW_TRY_ASSIGN(const std::string label, text_of(call.body, "label"));

@@ -14,6 +14,7 @@
 #include "base/digest.h"
 #include "base/text.h"
 #include "cli/render.h"
+#include "cli/report.h"
 #include "cli/service_manager.h"
 #include "notify/outbox.h"
 #include "skill/skill.h"
@@ -94,6 +95,8 @@ class Session {
     const char* term = std::getenv("TERM");
     style_.colour = deps.terminal.out_is_tty && !options.no_color && (no_color == nullptr || *no_color == '\0') && (term == nullptr || std::string_view(term) != "dumb");
   }
+
+  int no_html() { return fail(make_error(Code::invalid, "-o html", "is for 'executions show' only; expected table, json or jsonl")); }
 
   int init() {
     const std::string path = o_.config.empty() ? "deployclaw.yaml" : o_.config;
@@ -243,6 +246,57 @@ class Session {
     }
   }
 
+  int breakers_list() {
+    return with_agent([&](AgentCalls& agent) -> int {
+      const auto lines = agent.breakers();
+      if (!lines) return fail(lines.error());
+      std::vector<std::vector<std::string>> rows = {{"BROKER", "STATE", "OPENED", "WHY"}};
+      nlohmann::json all = nlohmann::json::array();
+      for (const BreakerLine& l : *lines) {
+        rows.push_back({l.broker, l.state, std::to_string(l.openings), l.words.empty() ? "-" : escape(l.words)});
+        all.push_back({{"broker", l.broker}, {"state", l.state}, {"openings", l.openings}, {"words", escape(l.words)}});
+      }
+      return emit(table(rows, {false, false, true, false}), [&] { return nlohmann::json{{"breakers", all}}.dump(1); });
+    });
+  }
+
+  int breakers_reset() {
+    return with_agent([&](AgentCalls& agent) -> int {
+      if (const Status done = agent.reset_breaker(o_.id, deps_.user, o_.reason); !done) return fail(done.error());
+      return emit(o_.id + ": its breaker is closed, as new.\n", [&] { return nlohmann::json{{"broker", o_.id}, {"state", "closed"}}.dump(1); });
+    });
+  }
+
+  // The fleet's worst, again and again, until it is stopped: a screen on a terminal, else a table or a line of JSON a turn.
+  int watch_fleet() {
+    constexpr std::size_t kMostRows = 20;
+    const Result<Millis> interval = parse_duration(o_.interval);
+    if (!interval) return fail(interval.error());
+    return with_agent([&](AgentCalls& agent) -> int {
+      while (!deps_.interrupted) {
+        auto health = agent.analyze_queue_health(o_.tenant.empty() ? std::nullopt : std::optional(o_.tenant));
+        if (!health) return fail(health.error());
+        const std::size_t all = health->tenants.size();
+        std::string text;
+        if (o_.output == "table") {
+          if (all > kMostRows) health->tenants.resize(kMostRows);
+          text = fmt::format("{}{}  {}{}\n\n{}{}", deps_.terminal.out_is_tty ? "\x1b[H\x1b[2J" : "", rfc3339(deps_.clock.now()), counted(all, "tenant"), brake_words(), show(*health, style_),
+                             all > kMostRows ? fmt::format("… and {} more, none worse.\n", grouped(all - kMostRows)) : "");
+        } else {
+          text = nlohmann::json::parse(health_json(*health)).dump() + "\n";
+        }
+        print(text);
+        for (const MonoTime until = deps_.clock.mono() + *interval; deps_.clock.mono() < until && !deps_.interrupted;) deps_.clock.sleep(Millis(50));
+      }
+      return kDone;
+    });
+  }
+
+  std::string brake_words() {
+    const auto config = load();
+    return config && brake_on(deps_.disk, config->data_dir) ? "  THE BRAKE IS ON" : "";
+  }
+
   int notifications_test() {
     const auto config = load();
     if (!config) return fail(config.error());
@@ -311,8 +365,41 @@ class Session {
     return with_store([&](Store& store) -> int {
       const auto record = store.execution(o_.id);
       if (!record) return fail(record.error());
+      if (o_.output == "html") return report(store, *record);
       return emit(show(*record, style_), [&] { return execution_to_json(*record, 1); });
     });
+  }
+
+  int report(Store& store, const ExecutionRecord& record) {
+    constexpr Millis kAround = std::chrono::minutes(30);
+    const auto config = load();
+    if (!config) return fail(config.error());
+    const std::string dir = config->data_dir + "/audit";
+    ReportFacts facts{.record = record, .plan = {}, .entries = {}, .log = {}, .verifier_key = {}, .history = {}, .now = deps_.clock.now()};
+    if (const auto key = deps_.disk.read_all(dir + "/vkey", 4096)) facts.verifier_key = *key;
+    while (facts.verifier_key.ends_with('\n')) facts.verifier_key.pop_back();
+    facts.log = verify_log(deps_.disk, dir, facts.verifier_key);
+    auto entries = read_entries(deps_.disk, dir, 0, UINT64_MAX);
+    if (!entries) return fail(entries.error());
+    for (AuditEntry& entry : *entries) {
+      const auto fields = nlohmann::json::parse(entry.bytes, nullptr, false);
+      if (fields.is_object() && fields.value("execution", "") == record.execution_id) facts.entries.push_back(std::move(entry));
+    }
+    if (!record.plan_hash.empty()) {
+      const auto stored = store.plan(record.plan_hash);
+      if (!stored) return fail(stored.error());
+      auto plan = plan_from_text(stored->text, "plan " + record.plan_hash.substr(0, 15));
+      if (!plan) return fail(plan.error());
+      facts.plan = std::move(*plan);
+      for (const PlannedQueue& queue : facts.plan->queues) {
+        auto samples = store.samples(queue.queue, record.timestamp - kAround);
+        if (!samples) return fail(samples.error());
+        std::erase_if(*samples, [&](const Sample& s) { return s.at > record.timestamp + kAround; });
+        facts.history.emplace_back(queue.queue, std::move(*samples));
+      }
+    }
+    print(report_html(facts));
+    return kDone;
   }
 
   int findings_list() {
@@ -810,14 +897,18 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
   app.require_subcommand(1);
   app.fallthrough();
   app.add_option("--config", o.config, "config file");
-  app.add_option("-o,--output", o.output, "table, json or jsonl")->check(CLI::IsMember({"table", "json", "jsonl"}));
+  app.add_option("-o,--output", o.output, "table, json or jsonl; executions show: html too")->check(CLI::IsMember({"table", "json", "jsonl", "html"}));
   app.add_option("--data-dir", o.data_dir, "data directory, instead of the config's");
   app.add_flag("--quiet", o.quiet, "no progress");
   app.add_flag("--no-color", o.no_color, "no colours");
   const auto verb = [&](CLI::App* parent, const char* name, const char* text, int (Session::*call)()) {
     CLI::App* sub = parent->add_subcommand(name, text);
     sub->fallthrough();
-    sub->callback([&, call] { Session session(deps, o); status = (session.*call)(); });
+    sub->callback([&, call] {
+      Session session(deps, o);
+      const bool html = o.output == "html" && call != &Session::executions_show;
+      status = html ? session.no_html() : (session.*call)();
+    });
     return sub;
   };
   const auto id = [&](CLI::App* sub, const char* what) { sub->add_option("id", o.id, what)->required(); };
@@ -916,6 +1007,14 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
   verb(skills, "list", "all of them", &Session::skills_list);
   id(verb(skills, "show", "one protocol and its hashes", &Session::skills_show), "skill");
   id(verb(skills, "lint", "check a folder with a SKILL.md", &Session::skills_lint), "folder");
+  CLI::App* breakers = family("breakers", "what keeps the agent from hammering a broker that is ill");
+  verb(breakers, "list", "of every broker", &Session::breakers_list);
+  CLI::App* reset = verb(breakers, "reset", "the broker is well again", &Session::breakers_reset);
+  id(reset, "broker");
+  reset->add_option("--reason", o.reason, "for the audit log")->required();
+  CLI::App* watch = verb(&app, "watch", "the worst tenants, live", &Session::watch_fleet);
+  watch->add_option("--tenant", o.tenant);
+  watch->add_option("--interval", o.interval, "between two looks");
   id(verb(family("notifications", "who is told of trouble"), "test", "send a notice that says it is a test", &Session::notifications_test), "name");
   CLI::App* serve = verb(&app, "serve", "the agent: watches all tenants and acts where it may", &Session::serve);
   serve->add_option("--interval", o.interval, "between two looks while something is wrong; up to four times that while nothing is");
