@@ -18,9 +18,9 @@ constexpr const char* kStyle = R"(
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:62rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.3rem 0}.dim{color:var(--dim)}.good{color:var(--good)}.bad{color:var(--bad)}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
-.n{text-align:right;font-variant-numeric:tabular-nums}code{font:13px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
+th,.n,.s{white-space:nowrap}.n{text-align:right;font-variant-numeric:tabular-nums}code{font:13px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
 dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.8rem;margin:1rem 0}dt{color:var(--dim)}dd{margin:0;font-size:1.3rem}
-svg{width:100%;height:auto;display:block}svg rect{fill:var(--bar)}svg polyline{fill:none;stroke:var(--bar);stroke-width:1.5}svg text{fill:var(--ink);font:11px system-ui}svg line{stroke:var(--bad);stroke-dasharray:3 3}
+svg{width:100%;height:auto;display:block}svg rect{fill:var(--bar)}svg polyline{fill:none;stroke:var(--bar);stroke-width:1.5}svg text{fill:var(--ink);font:11px system-ui}svg text.in{fill:var(--paper)}svg line{stroke:var(--bad);stroke-dasharray:3 3}
 )";
 
 std::string html(std::string_view text) {
@@ -66,10 +66,11 @@ std::string timeline(const std::vector<StageRecord>& stages) {
   double at = 0, y = 0;
   for (const StageRecord& s : stages) {
     const double width = std::max(2.0, static_cast<double>(s.duration.count()) * scale);
-    const bool late = at > kWidth * 0.6;  // the name goes where there is room
-    bars += fmt::format("<rect x='{:.1f}' y='{:.0f}' width='{:.1f}' height='14' rx='2'/><text x='{:.1f}' y='{:.0f}'{}>{} {}</text>", std::min(at, kWidth - width), y + 3, width, late ? at - 6 : at + width + 6, y + 14,
-                        late ? " text-anchor='end'" : "", html(s.stage), human(s.duration));
-    rows += fmt::format("<tr><td>{}<td class={}>{}<td class=n>{}<td>{}", html(s.stage), s.status == StageStatus::complete ? "good" : "bad", name(s.status), human(s.duration), html(s.output));
+    // The name goes where there is room: behind the bar, before it, or on it.
+    const bool behind = at + width < kWidth * 0.75, before = !behind && at > kWidth * 0.25;
+    bars += fmt::format("<rect x='{:.1f}' y='{:.0f}' width='{:.1f}' height='14' rx='2'/><text x='{:.1f}' y='{:.0f}'{}>{} {}</text>", std::min(at, kWidth - width), y + 3, width, behind ? at + width + 6 : before ? at - 6 : at + 6, y + 14,
+                        behind ? "" : before ? " text-anchor='end'" : " class='in'", html(s.stage), human(s.duration));
+    rows += fmt::format("<tr><td class=s>{}<td class='s {}'>{}<td class=n>{}<td>{}", html(s.stage), s.status == StageStatus::complete ? "good" : "bad", name(s.status), human(s.duration), html(s.output));
     at += static_cast<double>(s.duration.count()) * scale;
     y += kRow;
   }
@@ -121,7 +122,7 @@ std::string proofs(const ReportFacts& f) {
     std::string what;
     for (const auto& [key, value] : record.items())
       if (key != "type" && key != "ts" && key != "execution") what += fmt::format("{}{} {}", what.empty() ? "" : ", ", key, value.is_string() ? value.get<std::string>() : value.dump());
-    rows += fmt::format("<tr><td class=n>{}<td>{}<td>{}<td>{}<td><code>{}</code>", e.index, html(record.value("ts", "-")), html(record.value("type", "-")), html(what.substr(0, 300)), sha256_label(e.bytes).substr(7, 16) + "…");
+    rows += fmt::format("<tr><td class=n>{}<td class=s>{}<td class=s>{}<td>{}<td class=s><code>{}</code>", e.index, html(record.value("ts", "-")), html(record.value("type", "-")), html(what.substr(0, 300)), sha256_label(e.bytes).substr(7, 16) + "…");
   }
   const std::string verdict = f.log.ok ? fmt::format("<b class=good>The log verifies</b>: {} entries, root <code>{}</code>, signed by {}.", grouped(f.log.size), html(f.log.root), html(f.log.origin))
                                        : "<b class=bad>The log does not verify</b>: " + html(f.log.problem);
