@@ -500,18 +500,32 @@ class Session {
     return report.ok ? kDone : kNotVerified;
   }
 
+  struct AuditRecord {
+    std::uint64_t index = 0;
+    std::string bytes;
+    nlohmann::json fields;
+  };
+  // Of one execution, or of the whole log when `execution` is empty.
+  Result<std::vector<AuditRecord>> audit_records(const std::string& execution) {
+    CLAW_TRY_ASSIGN(const std::string dir, audit_dir());
+    CLAW_TRY_ASSIGN(std::vector<AuditEntry> entries, read_entries(deps_.disk, dir, 0, UINT64_MAX));
+    std::vector<AuditRecord> records;
+    for (AuditEntry& e : entries) {
+      auto fields = nlohmann::json::parse(e.bytes, nullptr, false);
+      if (fields.is_discarded()) return make_error(Code::corrupt, "audit entry " + std::to_string(e.index), "is not JSON");
+      if (execution.empty() || fields.value("execution", "") == execution) records.push_back({e.index, std::move(e.bytes), std::move(fields)});
+    }
+    return records;
+  }
+
   int audit_list() {
-    const auto dir = audit_dir();
-    if (!dir) return fail(dir.error());
-    const auto entries = read_entries(deps_.disk, *dir, 0, UINT64_MAX);
-    if (!entries) return fail(entries.error());
+    const auto records = audit_records("");
+    if (!records) return fail(records.error());
     std::vector<std::vector<std::string>> rows = {{"INDEX", "TIME", "TYPE", "EXECUTION"}};
     nlohmann::json all = nlohmann::json::array();
-    for (const AuditEntry& e : *entries) {
-      const auto record = nlohmann::json::parse(e.bytes, nullptr, false);
-      if (record.is_discarded()) return fail(make_error(Code::corrupt, "audit entry " + std::to_string(e.index), "is not JSON"));
-      rows.push_back({std::to_string(e.index), record.value("ts", "-"), record.value("type", "-"), record.value("execution", "-")});
-      all.push_back({{"index", e.index}, {"record", record}});
+    for (const auto& [index, bytes, record] : *records) {
+      rows.push_back({std::to_string(index), record.value("ts", "-"), record.value("type", "-"), record.value("execution", "-")});
+      all.push_back({{"index", index}, {"record", record}});
     }
     return emit(table(rows, {true, false, false, false}), [&] { return nlohmann::json{{"entries", all}}.dump(1); });
   }
@@ -535,17 +549,10 @@ class Session {
 
   // Every record as one line of JSON, for other tools; `verify` and `prove` are what proves it.
   int audit_export() {
-    const auto dir = audit_dir();
-    if (!dir) return fail(dir.error());
-    const auto entries = read_entries(deps_.disk, *dir, 0, UINT64_MAX);
-    if (!entries) return fail(entries.error());
+    const auto records = audit_records(o_.id);
+    if (!records) return fail(records.error());
     std::string lines;
-    for (const AuditEntry& e : *entries) {
-      const auto record = nlohmann::json::parse(e.bytes, nullptr, false);
-      if (record.is_discarded()) return fail(make_error(Code::corrupt, "audit entry " + std::to_string(e.index), "is not JSON"));
-      if (!o_.id.empty() && record.value("execution", "") != o_.id) continue;
-      lines += fmt::format("{{\"index\":{},\"leaf\":\"{}\",\"record\":{}}}\n", e.index, sha256_label(e.bytes), e.bytes);
-    }
+    for (const AuditRecord& r : *records) lines += fmt::format("{{\"index\":{},\"leaf\":\"{}\",\"record\":{}}}\n", r.index, sha256_label(r.bytes), r.bytes);
     if (o_.out.empty()) {
       print(lines);
       return kDone;
@@ -556,33 +563,29 @@ class Session {
 
   // What the log alone says of an execution, in order, and whether its numbers add up.
   int audit_replay() {
-    const auto dir = audit_dir();
-    if (!dir) return fail(dir.error());
-    const auto entries = read_entries(deps_.disk, *dir, 0, UINT64_MAX);
-    if (!entries) return fail(entries.error());
+    const auto records = audit_records(o_.id);
+    if (!records) return fail(records.error());
+    if (records->empty()) return fail(make_error(Code::not_found, "execution " + escape(o_.id, 64), "the log has no record of it"));
     std::vector<std::vector<std::string>> rows = {{"INDEX", "TIME", "RECORD", "WHAT"}};
     nlohmann::json all = nlohmann::json::array(), problems = nlohmann::json::array();
     std::uint64_t removed = 0, restored = 0;
-    for (const AuditEntry& e : *entries) {
-      const auto record = nlohmann::json::parse(e.bytes, nullptr, false);
-      if (record.is_discarded()) return fail(make_error(Code::corrupt, "audit entry " + std::to_string(e.index), "is not JSON"));
-      if (record.value("execution", "") != o_.id) continue;
+    for (const AuditRecord& r : *records) {
+      const nlohmann::json& record = r.fields;
       const std::string type = record.value("type", "-");
       if (type == "result") removed = record.value("removed", std::uint64_t{0});  // of this wave and those before it
       if (type == "rollback") restored += record.value("restored", std::uint64_t{0});
       const auto adds_up = [&](const char* field) {
         const std::uint64_t said = record.value(field, std::uint64_t{0});
-        if (said != removed) problems.push_back(fmt::format("entry {}: {} says {} = {}, the result before it says {}", e.index, type, field, said, removed));
+        if (said != removed) problems.push_back(fmt::format("entry {}: {} says {} = {}, the result before it says {}", r.index, type, field, said, removed));
       };
       if (type == "guard" && record.contains("in_quarantine")) adds_up("in_quarantine");
       if (type == "close") adds_up("removed");
       std::string what;
       for (const auto& [key, value] : record.items())
         if (key != "type" && key != "ts" && key != "execution" && key != "seq") what += fmt::format("{}{}={}", what.empty() ? "" : "  ", key, value.is_string() ? value.get<std::string>() : value.dump());
-      rows.push_back({std::to_string(e.index), record.value("ts", "-"), type, escape(what, 160)});
-      all.push_back({{"index", e.index}, {"record", record}});
+      rows.push_back({std::to_string(r.index), record.value("ts", "-"), type, escape(what, 160)});
+      all.push_back({{"index", r.index}, {"record", record}});
     }
-    if (all.empty()) return fail(make_error(Code::not_found, "execution " + escape(o_.id, 64), "the log has no record of it"));
     std::string text = table(rows, {true, false, false, false});
     for (const auto& problem : problems) text += problem.get<std::string>() + "\n";
     if (problems.empty()) text += fmt::format("It adds up: {} removed, {} restored.\n", grouped(removed), grouped(restored));
