@@ -880,7 +880,7 @@ class LocalAgent final : public Agent {
       return {Refusal::stale_skill, "the plan was made under another text of the skill " + plan.skill + "; make a new one"};
     for (const PlannedQueue& queue : plan.queues) {
       const auto on_broker = claims_.find(queue.queue.broker);
-      const std::vector<Claim> claims = on_broker == claims_.end() ? std::vector<Claim>() : on_broker->second;
+      const std::span<const Claim> claims = on_broker == claims_.end() ? std::span<const Claim>() : on_broker->second;
       const auto matches = [&](const Claim& claim) { return glob_match(claim.match.match, queue.queue.name); };
       if (std::none_of(claims.begin(), claims.end(), matches) ||
           std::any_of(claims.begin(), claims.end(), [&](const Claim& claim) { return claim.tenant != plan.tenant && matches(claim); }))
