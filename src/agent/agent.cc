@@ -13,14 +13,17 @@
 
 #include "agent/brake.h"
 #include "agent/lanes.h"
+#include "agent/recovery.h"
 #include "agent/scan.h"
 #include "base/digest.h"
 #include "base/text.h"
+#include "broker/claims.h"
 #include "notify/notice.h"
 #include "policy/alerts.h"
 #include "remedy/drain.h"
 #include "remedy/planner.h"
 #include "skill/skill.h"
+#include "skill/trigger.h"
 
 namespace claw {
 namespace {
@@ -33,11 +36,13 @@ constexpr Millis kTickPatience{1'500};    // and when nobody did: the next turn 
 constexpr Millis kPlanLife = std::chrono::minutes(15);
 constexpr Millis kLookAgain{30'000};  // after a look that gave no plan to propose
 constexpr Millis kFirstPause{5'000};  // after one that gave the acting agent nothing to do; doubles
+constexpr const char* kNoRecovery = "no-recovery";  // journal steps beside those of the drain
+constexpr const char* kExpected = "recovery-expected";
+constexpr const char* kReached = "recovery-reached";
 constexpr Millis kLongestPause = std::chrono::minutes(5);
 constexpr Millis kHistoryWindow = std::chrono::minutes(10);
 constexpr Millis kBaselineWindow = std::chrono::hours(6);
 constexpr std::size_t kMostKept = 40u << 20;  // bytes in memory of what a look keeps: about 850,000 messages
-constexpr Millis kConsumerAlive{30'000};  // a consumer that asked within this time counts as connected
 
 class Silent final : public Progress {
  public:
@@ -98,6 +103,7 @@ class LocalAgent final : public Agent {
     CLAW_TRY_ASSIGN(vault_, Vault::open(deps_.disk, deps_.random, dir + "/vault"));
     CLAW_TRY_ASSIGN(audit_, AuditLog::open(deps_.disk, deps_.random, dir + "/audit", "deployclaw/" + config_.agent_id));
     CLAW_TRY(restore_alerts());
+    CLAW_TRY(restore_expectations());
     CLAW_TRY(settle_unfinished(progress));
     return audit_->checkpoint();  // over what an agent that was cut off recorded
   }
@@ -122,7 +128,9 @@ class LocalAgent final : public Agent {
   Status approve(const std::string& hash, const std::string& actor, const std::string& reason) override {
     CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(hash));
     CLAW_TRY_ASSIGN(const Plan plan, plan_from_text(stored.text, "plan"));
-    if (plan.requester == actor) return make_error(Code::refused, "approve", "a plan is never approved by the one who asked for it");
+    if (plan.requester == actor) return refuse_decision(stored.hash, plan.tenant, actor, {Refusal::self_approval, "a plan is never approved by the one who asked for it"});
+    if (deps_.clock.now() > plan.expires)
+      return refuse_decision(stored.hash, plan.tenant, actor, {Refusal::plan_expired, "the plan expired at " + rfc3339(plan.expires) + "; make a new one"});
     CLAW_TRY(store_->move_plan(stored.hash, "proposed", "approved", actor, reason));
     return record_decision(stored.hash, "approved", plan.tenant, actor, reason);
   }
@@ -160,9 +168,16 @@ class LocalAgent final : public Agent {
                                     const std::function<bool(const Proposal&)>& confirm, Progress& progress) override {
     CLAW_TRY(known(tenant));
     ExecutionRecord record = begin(tenant, progress);
+    if (brake_on()) return refuse(std::move(record), "topology_analysis", {Refusal::brake_on, "the brake is on (or cannot be read): nothing is touched"}, actor, progress);
 
     StageTimer topology_timer("topology_analysis", deps_.clock, progress);
-    CLAW_TRY_ASSIGN(const Found found, find_queues({.tenant = tenant, .queue = {}}, actor == "agent" ? kTickPatience : kAskedPatience));
+    Result<Found> answered = find_queues({.tenant = tenant, .queue = {}}, actor == "agent" ? kTickPatience : kAskedPatience);
+    if (const std::string open = open_breaker(brokers_of(tenant)); !answered && !open.empty())
+      return refuse(std::move(record), "topology_analysis", {Refusal::breaker_open, open}, actor, progress);
+    CLAW_TRY_ASSIGN(Found found, std::move(answered));
+    if (actor == "agent") {
+      CLAW_TRY_ASSIGN(found, look_again(tenant, std::move(found)));
+    }
     const std::vector<QueueView>& queues = found.queues;
     std::uint64_t groups = 0, backlog = 0;
     for (const QueueView& queue : queues) {
@@ -179,9 +194,9 @@ class LocalAgent final : public Agent {
     StageTimer threshold_timer("threshold_evaluation", deps_.clock, progress);
     CLAW_TRY_ASSIGN(const Proposal proposal, propose(*tenant_of(tenant), skill, actor, std::move(seen)));
     for (const QueueView& queue : queues) CLAW_TRY(begin_history(queue.id));
-    const TenantHealth health = evaluate(*tenant_of(tenant), queues, rates_of(queues));
+    const TenantHealth health = evaluate(*tenant_of(tenant), queues, rates_of(queues), history_);
     // Between the tick that saw a breach and now others were attended to.
-    const bool healed = actor == "agent" && health.breaches.empty();
+    const bool healed = actor == "agent" && health.breaches.empty() && health.symptoms.empty();
     const Verdict verdict = healed ? Verdict{Refusal::nothing_to_do, "no SLA is breached any more"}
                                    : judge(proposal.plan, facts_of(proposal.plan, actor, "", proposal.observation.outage));
     record.stages.push_back(threshold_timer.end(verdict.allowed() ? StageStatus::complete : StageStatus::refused,
@@ -200,7 +215,8 @@ class LocalAgent final : public Agent {
   Result<Recovery> verify_consumer_recovery(const std::string& execution_id, Millis timeout, Progress& progress) override {
     CLAW_TRY_ASSIGN(const ExecutionRecord record, store_->execution(execution_id));
     CLAW_TRY_ASSIGN(const Plan plan, stored_plan(record.plan_hash));
-    return recovery_of(plan, timeout, progress);
+    CLAW_TRY_ASSIGN(const Watched seen, watch_consumers(watch_of(plan, progress), timeout, [](const Watched& w) { return w.recovery.recovered; }));
+    return seen.recovery;
   }
 
   Result<RollbackReport> rollback(const std::string& key, const std::string& actor, Progress& progress, RestoreOrder wanted) override {
@@ -281,15 +297,19 @@ class LocalAgent final : public Agent {
   Result<std::vector<ExecutionRecord>> tick(const std::function<void(std::string_view)>& event, Progress& progress) override {
     CLAW_TRY_ASSIGN(const Health health, health_within(kTickPatience, std::nullopt));
     CLAW_TRY(tell(health, event));
+    CLAW_TRY(check_expectations(health, event));
     std::vector<ExecutionRecord> done;
     for (const TenantHealth& tenant : health.tenants) {
-      if (tenant.severity_bps <= 0) {
+      const Tenant& known = *tenant_of(tenant.id);
+      const bool triggered = triggers_[tenant.id].met(skill::built_in().at(known.skill).protocol, tenant, deps_.clock.mono());
+      if (tenant.severity_bps <= 0 && !triggered) {
         pauses_.erase(tenant.id);
         continue;
       }
-      if (tenant_of(tenant.id)->autonomy == Autonomy::propose) offer(tenant.id, event, progress);
+      if (!triggered) continue;
+      if (known.autonomy == Autonomy::propose) offer(tenant.id, event, progress);
       Pause& pause = pauses_[tenant.id];
-      if (tenant_of(tenant.id)->autonomy != Autonomy::act || cooling_down(tenant.id) || deps_.clock.mono() < pause.until) continue;
+      if (known.autonomy != Autonomy::act || cooling_down(tenant.id) || deps_.clock.mono() < pause.until) continue;
       Result<ExecutionRecord> record = remediate(tenant.id, std::nullopt, "agent", {}, progress);
       const std::string why = !record ? escape(record.error().message()) : record->plan_hash.empty() ? record->reason : std::string();
       if (!why.empty()) {  // nothing was done: a look costs, and will hardly find more at once
@@ -457,7 +477,7 @@ class LocalAgent final : public Agent {
     for (const TenantTopology& t : seen.tenants) {
       for (const QueueView& view : t.queues) {
         CLAW_TRY(begin_history(view.id));
-        const Sample now = sample_of(view);
+        const Sample now = sample_of(view, deps_.clock.now());
         if (const auto grain = history_.add(view.id, now)) samples.push_back({view.id, now, static_cast<int>(*grain)});
       }
       if (tenant && t.tenant.id != *tenant) continue;
@@ -492,6 +512,17 @@ class LocalAgent final : public Agent {
       return make_error(Code::not_found, "tenant " + *target.tenant, "is not in " + config_.file + " and no pattern finds a queue of it");
     if (target.queue && found.queues.empty())
       return make_error(Code::not_found, "queue " + escape(target.queue->text()), "no such queue, or no tenant of " + config_.file + " claims it");
+    return found;
+  }
+
+  // As often as the tenant's skill wants to have seen the queues before it goes on: a burst that heals by itself heals meanwhile.
+  Result<Found> look_again(const TenantId& tenant, Found found) {
+    const auto& stages = skill::built_in().at(tenant_of(tenant)->skill).protocol.stages;
+    const auto observe = std::find_if(stages.begin(), stages.end(), [](const skill::Stage& s) { return s.verb == skill::Verb::observe; });
+    for (std::int64_t sample = 1; observe != stages.end() && sample < observe->samples; ++sample) {
+      deps_.clock.sleep(std::chrono::duration_cast<Millis>(observe->interval));
+      CLAW_TRY_ASSIGN(found, find_queues({.tenant = tenant, .queue = {}}, kTickPatience));
+    }
     return found;
   }
 
@@ -722,9 +753,7 @@ class LocalAgent final : public Agent {
     const auto known = skill::built_in().find(chosen);
     if (known == skill::built_in().end()) return make_error(Code::not_found, "skill " + chosen, "is not one of the built-in skills; see: deployclaw skills list");
     const skill::Protocol& protocol = known->second.protocol;
-    Limits limits = protocol.limits.tightened(Limits{});
-    limits.waves_bps = protocol.limits.waves_bps;
-    limits.confidence_bps = std::max(limits.confidence_bps, tenant.confidence_bps);
+    const Limits limits = skill::effective_limits(protocol, tenant.confidence_bps);
     std::map<QueueId, std::string> quarantines;
     for (const QueueView& queue : seen.queues) {
       CLAW_TRY_ASSIGN(Broker * broker, lanes_.get(queue.id.broker));
@@ -750,15 +779,31 @@ class LocalAgent final : public Agent {
     Facts facts;
     facts.brake_on = brake_on();
     facts.by_person = actor != "agent";
+    std::vector<BrokerName> touched;
+    for (const PlannedQueue& queue : plan.queues) touched.push_back(queue.queue.broker);
+    facts.open_breaker = open_breaker(touched);
     facts.autonomy = tenant_of(plan.tenant) != nullptr ? tenant_of(plan.tenant)->autonomy : Autonomy::observe;
     facts.approver = approver;
     const Result<std::uint64_t> room = deps_.disk.free_bytes(config_.data_dir);
     facts.disk_free = room ? *room : 0;
-    facts.last_execution_end = last_execution_of(plan.tenant);
+    const Lately lately = executions_of(plan.tenant);
+    facts.last_execution_end = lately.last;
+    if (const auto known = skill::built_in().find(plan.skill); known != skill::built_in().end()) {
+      facts.cooldown = cooldown_after(std::chrono::duration_cast<Millis>(known->second.protocol.cooldown), lately.of_the_day);
+      facts.approvals = known->second.protocol.approvals;
+    }
     facts.other_execution = unfinished_of(plan.tenant);
     facts.now = deps_.clock.now();
     facts.outage = outage;
     return facts;
+  }
+
+  // The first of these brokers whose breaker is open, in words; empty when none is.
+  std::string open_breaker(const std::vector<BrokerName>& brokers) const {
+    for (const BreakerLine& line : lanes_.breakers())
+      if (line.state == name(Breaker::State::open) && std::find(brokers.begin(), brokers.end(), line.broker) != brokers.end())
+        return "the breaker of " + line.broker + " is " + line.words;
+    return {};
   }
 
   bool unfinished_of(const TenantId& tenant) {
@@ -772,12 +817,20 @@ class LocalAgent final : public Agent {
 
   bool brake_on() { return claw::brake_on(deps_.disk, config_.data_dir); }
 
-  std::optional<WallTime> last_execution_of(const TenantId& tenant) {
+  struct Lately {
+    std::optional<WallTime> last;  // execution that removed something
+    std::size_t of_the_day = 0;
+  };
+  Lately executions_of(const TenantId& tenant) {
+    Lately lately;
     const auto records = store_->executions(100);
-    if (!records) return deps_.clock.now();  // unreadable history: as if it were just now
-    for (const ExecutionRecord& r : *records)
-      if (r.tenant == tenant && r.record.messages_removed > 0) return r.timestamp;
-    return std::nullopt;
+    if (!records) return {.last = deps_.clock.now(), .of_the_day = 1};  // unreadable history: as if it were just now
+    for (const ExecutionRecord& r : *records) {
+      if (r.tenant != tenant || r.record.messages_removed == 0) continue;
+      if (!lately.last) lately.last = r.timestamp;
+      if (deps_.clock.now() - r.timestamp < std::chrono::hours(24)) ++lately.of_the_day;
+    }
+    return lately;
   }
 
   // A plan for a person to look at: one at a time for a tenant, none while it cools down, none without messages.
@@ -837,21 +890,22 @@ class LocalAgent final : public Agent {
     std::vector<std::pair<std::string, std::string>> opened;
     std::vector<std::string> closed;
     std::vector<Notice> notices;
-    const auto notify_all = [&](const Alert& alert, notify::Event what) {
-      const WallTime now = deps_.clock.now();
-      const std::string body = notify::to_text({.agent = config_.agent_id, .event = what, .alert = alert, .at = now});
-      for (const NotifyRoute& route : config_.routes)
-        if (told_by(route.name, alert.tenant)) notices.push_back({.number = 0, .route = route.name, .body = body, .attempts = 0, .next = now, .at = now});
-    };
     for (const Alert& alert : change.opened) {
       opened.emplace_back(alert.id, notify::alert_text(alert));
-      notify_all(alert, notify::Event::open);
+      notify_all(alert, notify::Event::open, notices);
     }
     for (const Alert& alert : change.closed) {
       closed.push_back(alert.id);
-      notify_all(alert, notify::Event::close);
+      notify_all(alert, notify::Event::close, notices);
     }
     return store_->save_alerts(opened, closed, notices);
+  }
+
+  void notify_all(const Alert& alert, notify::Event what, std::vector<Notice>& notices) const {
+    const WallTime now = deps_.clock.now();
+    const std::string body = notify::to_text({.agent = config_.agent_id, .event = what, .alert = alert, .at = now});
+    for (const NotifyRoute& route : config_.routes)
+      if (told_by(route.name, alert.tenant)) notices.push_back({.number = 0, .route = route.name, .body = body, .attempts = 0, .next = now, .at = now});
   }
 
   Status restore_alerts() {
@@ -869,8 +923,10 @@ class LocalAgent final : public Agent {
   }
 
   bool cooling_down(const TenantId& tenant) {
-    const auto last = last_execution_of(tenant);
-    return last && deps_.clock.now() - *last < kCooldown;
+    const Lately lately = executions_of(tenant);
+    const auto known = skill::built_in().find(tenant_of(tenant)->skill);
+    const Millis of_skill = known == skill::built_in().end() ? kCooldown : std::chrono::duration_cast<Millis>(known->second.protocol.cooldown);
+    return lately.last && deps_.clock.now() - *lately.last < cooldown_after(of_skill, lately.of_the_day);
   }
 
   // What a plan was made under may have changed since: the skill's text, whose queues they are.
@@ -880,10 +936,9 @@ class LocalAgent final : public Agent {
       return {Refusal::stale_skill, "the plan was made under another text of the skill " + plan.skill + "; make a new one"};
     for (const PlannedQueue& queue : plan.queues) {
       const auto on_broker = claims_.find(queue.queue.broker);
-      const std::span<const Claim> claims = on_broker == claims_.end() ? std::span<const Claim>() : on_broker->second;
-      const auto matches = [&](const Claim& claim) { return glob_match(claim.match.match, queue.queue.name); };
-      if (std::none_of(claims.begin(), claims.end(), matches) ||
-          std::any_of(claims.begin(), claims.end(), [&](const Claim& claim) { return claim.tenant != plan.tenant && matches(claim); }))
+      const Claims claims(queue.queue.broker, on_broker == claims_.end() ? std::span<const Claim>() : on_broker->second);
+      const Result<std::optional<Owner>> owner = claims.owner_of(queue.queue.name);
+      if (!owner || !*owner || (*owner)->tenant != plan.tenant)
         return {Refusal::foreign_plan, "the config gives queue " + escape(queue.queue.text(), 120) + " to no tenant or to another one by now; make a new plan"};
     }
     return judge(plan, facts);
@@ -920,6 +975,13 @@ class LocalAgent final : public Agent {
     const json record = {{"tenant", tenant}, {"plan", plan}, {"actor", escape(actor)}, {"decision", decision}, {"reason", escape(reason)}};
     CLAW_TRY(record_immutable("decision", record.dump()));
     return {};
+  }
+
+  // What somebody was not allowed to decide is recorded as what was decided is.
+  Status refuse_decision(const std::string& plan, const TenantId& tenant, const std::string& actor, const Verdict& verdict) {
+    const json fields = {{"tenant", tenant}, {"plan", plan}, {"actor", escape(actor)}, {"refusal", std::string(name(verdict.refusal))}, {"reason", escape(verdict.reason)}};
+    CLAW_TRY(record_immutable("refusal", fields.dump()));
+    return make_error(Code::refused, "approve", std::string(name(verdict.refusal)) + ": " + verdict.reason);
   }
 
   Result<ExecutionRecord> refuse(ExecutionRecord record, const std::string& stage, const Verdict& verdict, const std::string& actor, Progress& progress) {
@@ -963,24 +1025,133 @@ class LocalAgent final : public Agent {
   Result<ExecutionRecord> carry_out(ExecutionRecord record, const Plan& plan, const std::string& hash, const KeptContent& kept, const std::string& actor,
                                     Progress& progress) {
     CLAW_TRY_ASSIGN(const StoredPlan stored, take_plan(record, hash, actor));
+    const skill::Protocol& protocol = skill::built_in().at(plan.skill).protocol;
+    const auto before = before_of(plan);
 
     StageTimer timer("drain_execution", deps_.clock, progress);
     remedy::Surroundings around = surroundings(progress);
     CLAW_TRY_ASSIGN(remedy::Ledger ledger, remedy::Ledger::open(around, record.execution_id));
     around.kept = &kept;
+    around.check = checks_of(plan, protocol, before, progress);
     CLAW_TRY(open_ledger(ledger, plan, actor, stored));
     Result<remedy::Totals> totals = remedy::drain(plan, ledger, around);
     if (!totals) return cut_off(std::move(record), std::move(timer), totals.error());
-    CLAW_TRY(close(record, plan, *totals, ledger));
-    record.stages.push_back(timer.end(StageStatus::complete, drain_words(*totals, plan)));
-    CLAW_TRY(store_->save_execution(record));
+    count(record, plan, *totals);
+    const bool whole = totals->stopped.empty();
+    record.stages.push_back(timer.end(whole ? StageStatus::complete : StageStatus::failed, drain_words(*totals, plan)));
+    if (!whole) return put_back(std::move(record), totals->stopped, progress);
 
     StageTimer recovery_timer("consumer_recovery", deps_.clock, progress);
-    const Result<Recovery> recovery = recovery_of(plan, Millis(2'000), progress);
-    record.stages.push_back(recovery ? recovery_timer.end(StageStatus::complete, recovery->words)
-                                     : recovery_timer.end(StageStatus::failed, recovery.error().message()));
-    CLAW_TRY(store_->save_execution(record));
+    const Result<Watched> seen = watch_recovery(plan, protocol, before, progress);
+    record.stages.push_back(seen ? recovery_timer.end(StageStatus::complete, seen->recovery.words) : recovery_timer.end(StageStatus::failed, seen.error().message()));
+    if (seen) {
+      const skill::Stage& verify = verify_after(protocol, 0, 1);
+      const remedy::Check check = check_of(ask_guards(verify, *seen));
+      CLAW_TRY(ledger.record("guard", json{{"guard", "skill"}, {"stage", verify.id}, {"seen", check.words}, {"verdict", check.passed ? "pass" : "fail"}}.dump()));
+      if (!check.passed) {
+        record.stages.back().status = StageStatus::failed;
+        CLAW_TRY(ledger.journal(kNoRecovery, json{{"words", check.words}}.dump()));
+        return put_back(std::move(record), "after the last wave: " + check.words, progress);
+      }
+    }
+    CLAW_TRY(close(record, plan, *totals, ledger));
+    if (seen) CLAW_TRY(expect_recovery(record, *seen));
     return record;
+  }
+
+  // Until the consumers work and the skill's last guards hold, or its time is up. Where nobody is seen to ask for work there is
+  // little to wait for.
+  Result<Watched> watch_recovery(const Plan& plan, const skill::Protocol& protocol, const std::map<QueueId, std::optional<Before>>& before, Progress& progress) {
+    constexpr Millis kShortLook{2'000}, kUnseen{5'000};
+    const skill::Stage& verify = verify_after(protocol, 0, 1);
+    const MonoTime start = deps_.clock.mono();
+    const auto enough = [&](const Watched& seen) {
+      const auto answers = ask_guards(verify, seen);
+      if (std::any_of(answers.begin(), answers.end(), [](const GuardAnswer& a) { return a.holds == Holds::no; })) return false;
+      return seen.recovery.recovered || deps_.clock.mono() - start >= (seen.unseen() ? kUnseen : kShortLook);
+    };
+    Watch watch = watch_of(plan, progress);
+    watch.planned = before;
+    return watch_consumers(watch, std::max(kShortLook, std::chrono::duration_cast<Millis>(verify.time)), enough);
+  }
+
+  // What a removal did no good to is put back, by the skill's own word, and somebody is told.
+  Result<ExecutionRecord> put_back(ExecutionRecord record, const std::string& why, Progress& progress) {
+    CLAW_TRY(store_->save_execution(record));
+    CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(record.plan_hash));
+    CLAW_TRY_ASSIGN(const Plan plan, plan_from_text(stored.text, "plan"));
+    const auto known = skill::built_in().find(plan.skill);
+    const bool exact = known == skill::built_in().end() || known->second.protocol.exact_order;
+    progress.note(record.execution_id + ": putting back what was removed: " + why);
+    const auto report = rollback(record.record.rollback_key, "agent", progress, exact ? RestoreOrder::exact : RestoreOrder::tail);
+    CLAW_TRY_ASSIGN(record, store_->execution(record.execution_id));
+    record.reason = why + (report ? fmt::format("; put back: {}", report->outcome.restored) : "; it could not all be put back yet: " + escape(report.error().message()));
+    CLAW_TRY(store_->save_execution(record));
+    CLAW_TRY(escalate(record));
+    return record;
+  }
+
+  // Told at once and never closed by us: a person has to look.
+  Status escalate(const ExecutionRecord& record) {
+    const Alert alert{.id = "execution:" + record.execution_id, .tenant = record.tenant, .severity = "critical",
+                      .summary = record.tenant + ": a removal was taken back, the queue is as it was", .details = {record.execution_id + ": " + record.reason}, .since = deps_.clock.now()};
+    std::vector<Notice> notices;
+    notify_all(alert, notify::Event::open, notices);
+    return store_->save_alerts({}, {}, notices);
+  }
+
+  Status expect_recovery(const ExecutionRecord& record, const Watched& seen) {
+    if (!seen.recovery.full_recovery || seen.backlog == 0) return {};
+    Expectation expected{.execution_id = record.execution_id, .since = deps_.clock.now(), .expected = *seen.recovery.full_recovery, .backlog = seen.backlog, .looked = deps_.clock.now()};
+    CLAW_TRY(store_->journal(record.execution_id, kExpected, expectation_text(expected)));
+    expectations_.insert_or_assign(record.tenant, std::move(expected));
+    return {};
+  }
+
+  // An agent that was not there when a backlog ended cannot say when that was.
+  Status restore_expectations() {
+    CLAW_TRY_ASSIGN(const auto records, store_->executions(20));
+    for (const ExecutionRecord& record : records) {
+      CLAW_TRY_ASSIGN(const auto journal, store_->journal_of(record.execution_id));
+      std::optional<Expectation> open;
+      for (const JournalEntry& entry : journal) {
+        if (entry.step == kExpected) {
+          CLAW_TRY_ASSIGN(open, expectation_from_text(entry.data, record.execution_id));
+        }
+        if (entry.step == kReached) open.reset();
+      }
+      if (open && record.state == "completed") expectations_.emplace(record.tenant, std::move(*open));  // the newest
+    }
+    return {};
+  }
+
+  // Was the backlog gone when we said it would be? The error of the prediction is recorded and shown with the execution.
+  Status check_expectations(const Health& health, const std::function<void(std::string_view)>& event) {
+    constexpr Millis kGap = std::chrono::minutes(2);
+    const WallTime now = deps_.clock.now();
+    for (const TenantHealth& tenant : health.tenants) {
+      const auto found = expectations_.find(tenant.id);
+      if (found == expectations_.end()) continue;
+      Expectation& expected = found->second;
+      const bool missed = now - expected.looked > kGap || now < expected.looked;
+      expected.looked = now;
+      if (!missed && !is_gone(expected, tenant.backlog)) continue;
+      const Expectation done = expected;
+      expectations_.erase(found);
+      if (missed) {
+        CLAW_TRY(store_->journal(done.execution_id, kReached, "{}"));
+        continue;
+      }
+      const Millis took = now - done.since;
+      CLAW_TRY(store_->journal(done.execution_id, kReached, json{{"took_ms", took.count()}}.dump()));
+      CLAW_TRY(record_immutable("recovery", json{{"of", done.execution_id}, {"expected_ms", done.expected.count()}, {"took_ms", took.count()}, {"backlog", done.backlog}}.dump()));
+      CLAW_TRY_ASSIGN(ExecutionRecord record, store_->execution(done.execution_id));
+      for (StageRecord& stage : record.stages)
+        if (stage.stage == "consumer_recovery") stage.output += " " + expectation_words(done, took);
+      CLAW_TRY(store_->save_execution(record));
+      event(fmt::format("{}: {}: {}", tenant.id, done.execution_id, expectation_words(done, took)));
+    }
+    return {};
   }
 
   Status open_ledger(remedy::Ledger& ledger, const Plan& plan, const std::string& actor, const StoredPlan& stored) {
@@ -995,10 +1166,14 @@ class LocalAgent final : public Agent {
     return {};
   }
 
-  Status close(ExecutionRecord& record, const Plan& plan, const remedy::Totals& totals, remedy::Ledger& ledger) {
+  static void count(ExecutionRecord& record, const Plan& plan, const remedy::Totals& totals) {
     record.record.messages_removed = totals.removed;
     record.record.messages_preserved = plan.messages_seen - totals.removed - totals.gone;
     record.record.messages_left = totals.failed;
+  }
+
+  Status close(ExecutionRecord& record, const Plan& plan, const remedy::Totals& totals, remedy::Ledger& ledger) {
+    count(record, plan, totals);
     const json fields = {{"plan_hash", record.plan_hash}, {"planned", totals.planned}, {"removed", totals.removed}, {"gone", totals.gone},
                          {"failed", totals.failed}, {"too_deep", totals.too_deep}, {"messages_preserved", record.record.messages_preserved}, {"rollback_key", record.record.rollback_key}};
     CLAW_TRY(ledger.record("close", fields.dump()));
@@ -1056,7 +1231,16 @@ class LocalAgent final : public Agent {
       return store_->save_execution(record);
     }
     StageTimer timer("drain_execution", deps_.clock, progress);
+    const std::map<QueueId, std::optional<Before>> before = watch_of(plan, progress).planned;  // how they stood then is not known any more
+    if (const auto known = skill::built_in().find(plan.skill); known != skill::built_in().end() && known->second.protocol.removes())
+      around.check = checks_of(plan, known->second.protocol, before, progress);
     CLAW_TRY_ASSIGN(const remedy::Totals totals, remedy::drain(plan, ledger, around));
+    if (!totals.stopped.empty() || ledger.has(kNoRecovery)) {
+      count(record, plan, totals);
+      CLAW_TRY_ASSIGN(record, put_back(std::move(record), !totals.stopped.empty() ? totals.stopped : "the consumers did not recover", progress));
+      progress.note(id + ": " + record.state + ": " + record.reason);
+      return {};
+    }
     CLAW_TRY(close(record, plan, totals, ledger));
     record.reason = "finished after it was cut off";
     std::erase_if(record.stages, [](const StageRecord& s) { return s.stage == "drain_execution"; });
@@ -1076,13 +1260,6 @@ class LocalAgent final : public Agent {
             .after_journal = deps_.after_journal,
             .progress = [&progress](std::uint64_t done, std::uint64_t total) { progress.advance(done, total); },
             .call_timeout = kCallTimeout};
-  }
-
-  Sample sample_of(const QueueView& view) const {
-    Sample sample{.at = deps_.clock.now(), .backlog = view.backlog, .acknowledged = 0, .held = view.held, .redelivered = view.redelivered, .consumers = live_consumers(view)};
-    for (const GroupView& group : view.groups) sample.acknowledged += group.acknowledged;
-    if (!view.tells_progress && sample.consumers.value_or(0) > 0) sample.consumers.reset();  // nobody may say of them that they do nothing
-    return sample;
   }
 
   // What the store knows of a queue, once.
@@ -1121,53 +1298,47 @@ class LocalAgent final : public Agent {
     return tenant.sla.min_throughput;
   }
 
-  // Samples the touched queues until every group has a live consumer and makes progress, or the time is up.
-  Result<Recovery> recovery_of(const Plan& plan, Millis timeout, Progress& progress) {
-    const MonoTime start = deps_.clock.mono();
-    const MonoTime until = start + timeout;
-    std::vector<RateSample> samples;
-    std::optional<double> baseline;
-    Recovery out;
-    for (;;) {
-      CLAW_TRY_ASSIGN(const Found found, find_queues({.tenant = plan.tenant, .queue = {}}, kTickPatience));
-      const std::vector<QueueView>& views = found.queues;
-      RateSample sample{.at = deps_.clock.mono()};
-      out.groups = out.groups_connected = 0;
-      for (const QueueView& view : views) {
-        const Sample s = sample_of(view);
-        sample.backlog += s.backlog;
-        sample.acknowledged += s.acknowledged;
-        out.groups += view.groups.size();
-        std::set<std::string> alive;
-        for (const ConsumerView& c : view.consumers)
-          if (c.idle_ms < static_cast<std::uint64_t>(kConsumerAlive.count())) alive.insert(c.group);
-        out.groups_connected += alive.size();
-      }
-      samples.push_back(sample);
-      if (samples.size() == 1) {
-        CLAW_TRY_ASSIGN(baseline, baseline_of(*tenant_of(plan.tenant), views));
-      }
-      const RecoveryEstimate estimate = estimate_recovery(samples, baseline);
-      out.throughput_per_s = estimate.acks_per_s;
-      out.throughput_bps = estimate.throughput_bps;
-      out.full_recovery = estimate.full_recovery;
-      out.recovered = out.groups_connected == out.groups && estimate.acks_per_s > 0;
-      if (out.recovered || deps_.clock.mono() >= until) break;
-      progress.advance(static_cast<std::uint64_t>(elapsed(start, deps_.clock.mono()).count()), static_cast<std::uint64_t>(timeout.count()));
-      deps_.clock.sleep(Millis(100));
-    }
-    out.words = recovery_words(out);
-    return out;
+  Watch watch_of(const Plan& plan, Progress& progress) {
+    Watch watch{.clock = deps_.clock,
+                .measure = [this, tenant = plan.tenant]() -> Result<std::vector<QueueView>> {
+                  CLAW_TRY_ASSIGN(Found found, find_queues({.tenant = tenant, .queue = {}}, kTickPatience));
+                  return std::move(found.queues);
+                },
+                .baseline = [this, tenant = *tenant_of(plan.tenant)](const std::vector<QueueView>& views) { return baseline_of(tenant, views); },
+                .progress = progress};
+    for (const PlannedQueue& queue : plan.queues) watch.planned[queue.queue];
+    return watch;
   }
 
-  static std::string recovery_words(const Recovery& r) {
-    std::string words = r.groups_connected == r.groups ? "All consumer groups reconnected."
-                                                        : fmt::format("{} of {} consumer groups are connected.", r.groups_connected, r.groups);
-    if (r.throughput_per_s <= 0) return words + " No progress seen yet.";
-    if (r.throughput_bps < 0) words += fmt::format(" Processing resumed at {:.0f} messages/s (no baseline).", r.throughput_per_s);
-    else if (r.throughput_bps <= 10'000) words += fmt::format(" Processing resumed at {:.1f}% throughput.", static_cast<double>(r.throughput_bps) / 100);
-    else words += fmt::format(" Processing resumed at 100.0% throughput ({:.0f} messages/s; {:.0f} are usual).", r.throughput_per_s, r.throughput_per_s * 10'000 / static_cast<double>(r.throughput_bps));
-    return words + (r.full_recovery ? fmt::format(" Full recovery expected in {} seconds.", (r.full_recovery->count() + 999) / 1000) : " Full recovery: unknown.");
+  // How the plan's queues stand now; where that cannot be told, no guard can fail for it.
+  std::map<QueueId, std::optional<Before>> before_of(const Plan& plan) {
+    constexpr Millis kLately = std::chrono::minutes(2);
+    std::map<QueueId, std::optional<Before>> before;
+    for (const PlannedQueue& queue : plan.queues) before[queue.queue];
+    const auto found = find_queues({.tenant = plan.tenant, .queue = {}}, kTickPatience);
+    if (!found) return before;
+    for (const QueueView& view : found->queues)
+      if (const auto planned = before.find(view.id); planned != before.end())
+        planned->second = Before{sample_of(view, deps_.clock.now()), redelivery_rate(history_.of(view.id, deps_.clock.now() - kLately))};
+    return before;
+  }
+
+  // The skill's pause and its guards after a wave that is not the last.
+  std::function<Result<remedy::Check>(std::size_t)> checks_of(const Plan& plan, const skill::Protocol& protocol, const std::map<QueueId, std::optional<Before>>& before, Progress& progress) {
+    return [this, &plan, &protocol, &before, &progress, waves = remedy::waves_of(plan).size(), began = deps_.clock.mono()](std::size_t w) -> Result<remedy::Check> {
+      if (deps_.clock.mono() - began > protocol.max_runtime)
+        return remedy::Check{false, "it took longer than the skill's " + human(std::chrono::duration_cast<Millis>(protocol.max_runtime))};
+      const skill::Stage& verify = verify_after(protocol, w, waves);
+      if (w + 1 == waves || (verify.time.count() == 0 && verify.guards.size() == 1)) return remedy::Check{};
+      Watch watch = watch_of(plan, progress);
+      watch.planned = before;
+      watch.go_on = [this]() -> Status {
+        if (brake_on()) return make_error(Code::refused, "brake", "the brake is on: nothing more is touched");
+        return {};
+      };
+      CLAW_TRY_ASSIGN(const Watched seen, watch_consumers(watch, std::chrono::duration_cast<Millis>(verify.time), [](const Watched&) { return false; }));
+      return check_of(ask_guards(verify, seen));
+    };
   }
 
   // Queues whose messages nobody saw: "nothing to do" does not speak of them.
@@ -1264,6 +1435,8 @@ class LocalAgent final : public Agent {
     Millis length{0};
     std::string why = {};
   };
+  std::map<TenantId, Expectation> expectations_;
+  std::map<TenantId, skill::TriggerWatch> triggers_;
   std::map<TenantId, Pause> pauses_;         // of the acting agent, in a breach in which it could do nothing
   std::map<std::string, std::string> said_;  // of what the log knows already: its state
 };

@@ -10,8 +10,10 @@
 #include <set>
 #include <thread>
 
+#include "audit/read.h"
 #include "base/disk.h"
 #include "testing/fake_broker.h"
+#include "testing/sim_clock.h"
 
 namespace claw {
 namespace {
@@ -281,6 +283,307 @@ TEST_F(TwoBrokers, a_slow_one_delays_nobody_and_its_answer_is_taken_in_when_it_c
   EXPECT_NE(health_.troubles[0].error.message().find("has not answered for"), std::string::npos) << health_.troubles[0].error.message();
   while (!names(health_).contains("u") && system_clock().mono() - start < Millis(20'000)) ASSERT_TRUE(agent->tick([](std::string_view) {}, silent()).ok());
   EXPECT_EQ(names(health_), (std::set<std::string>{"t", "u"}));
+}
+
+// A consumer group that works, until the removal; the clock runs only when somebody sleeps.
+class Consumers : public AgentLife {
+ protected:
+  void SetUp() override {
+    AgentLife::SetUp();
+    world_->with([](testing::FakeWorld& world) {
+      testing::FakeWorld::Queue& queue = world.queues.at("q");
+      queue.groups = {{.name = "g", .consumers = 1}};
+      queue.consumers = {{.group = "g", .name = "c1", .pending = 0, .idle_ms = 10, .stuck = {}}};
+    });
+  }
+  std::unique_ptr<Agent> start(const std::string& tenant, std::function<void(std::string_view)> after_journal = {}) {
+    const std::string text = "agent: {data_dir: \"" + dir_ + "\"}\nbrokers: {b: {kind: redis, url: \"redis://127.0.0.1:1/0\"}}\n"
+                             "notifications: {hook: {kind: webhook, url: \"http://127.0.0.1:1/\"}}\ntenants: {t: " + tenant + "}\n";
+    const auto config = parse_config(text, "test.yaml");
+    EXPECT_TRUE(config.ok()) << config.error().message();
+    auto agent = Agent::open(*config,
+                             {.disk = system_disk(), .clock = clock_, .random = system_random(),
+                              .open_broker = [this](const BrokerConfig& b, Deadline) -> Result<std::unique_ptr<Broker>> {
+                                return std::unique_ptr<Broker>(std::make_unique<testing::FakeBroker>(b.name, world_, [this](std::string_view call) { return before_(call); }));
+                              },
+                              .after_journal = std::move(after_journal)},
+                             silent());
+    EXPECT_TRUE(agent.ok()) << agent.error().message();
+    return std::move(*agent);
+  }
+  // At every discovery the group has done this much more.
+  void work(std::uint64_t acknowledged) {
+    before_ = [this, acknowledged](std::string_view call) -> Status {
+      if (call == "discover") world_->with([&](testing::FakeWorld& w) { w.queues.at("q").groups[0].acknowledged += acknowledged; });
+      return {};
+    };
+  }
+  std::vector<std::string> tick(Agent& agent) {
+    std::vector<std::string> events;
+    const auto done = agent.tick([&](std::string_view line) { events.emplace_back(line); }, silent());
+    EXPECT_TRUE(done.ok()) << done.error().message();
+    return events;
+  }
+  static bool any(const std::vector<std::string>& lines, std::string_view part) {
+    return std::any_of(lines.begin(), lines.end(), [&](const std::string& line) { return line.find(part) != std::string::npos; });
+  }
+
+  static constexpr const char* kActing = "{queues: [{broker: b, match: q}], skill: aggressive-drain, autonomy: act, sla: {max_backlog: 10}}";
+  testing::SimClock clock_;
+  std::function<Status(std::string_view)> before_ = [](std::string_view) { return Status{}; };
+};
+
+TEST_F(Consumers, that_do_nothing_after_a_removal_have_it_put_back_and_somebody_is_told) {
+  auto agent = start(kActing);
+  const auto record = agent->remediate("t", std::nullopt, "user:test", {}, silent());
+  ASSERT_TRUE(record.ok()) << record.error().message();
+  EXPECT_EQ(record->state, "rolled_back");
+  EXPECT_NE(record->reason.find("1 consumer acknowledged nothing in 30s while 3,800 messages wait; put back: 200"), std::string::npos) << record->reason;
+  EXPECT_EQ(record->stages.back().stage, "consumer_recovery");
+  EXPECT_EQ(record->stages.back().status, StageStatus::failed);
+  EXPECT_EQ(in_queue(), static_cast<std::size_t>(kMessages));
+  EXPECT_EQ(in_quarantine(), 0u);
+  const auto notices = agent->store().notices(clock_.now(), 10);
+  ASSERT_TRUE(notices.ok());
+  ASSERT_EQ(notices->size(), 1u);
+  EXPECT_NE(notices->front().body.find("a removal was taken back"), std::string::npos) << notices->front().body;
+  const auto again = agent->remediate("t", std::nullopt, "agent", {}, silent());
+  EXPECT_NE(again->reason.find("cooling_down"), std::string::npos) << again->reason;
+}
+
+TEST_F(Consumers, that_are_gone_after_a_wave_have_it_put_back) {
+  world_->with([](testing::FakeWorld& w) { w.queues.at("q").type = QueueType::quorum; });  // of which a broker knows who is connected
+  before_ = [this](std::string_view call) -> Status {
+    if (call == "remove") world_->with([](testing::FakeWorld& w) { w.queues.at("q").groups[0].consumers = 0; });
+    return {};
+  };
+  auto agent = start(kActing);
+  const auto record = agent->remediate("t", std::nullopt, "user:test", {}, silent());
+  ASSERT_TRUE(record.ok()) << record.error().message();
+  EXPECT_EQ(record->state, "rolled_back") << record->reason;
+  EXPECT_NE(record->reason.find("its consumer is not there any more"), std::string::npos) << record->reason;
+  EXPECT_EQ(in_queue(), static_cast<std::size_t>(kMessages));
+}
+
+TEST_F(Consumers, no_recovery_is_put_back_also_when_the_agent_is_cut_off_before) {
+  std::string id;
+  {
+    auto agent = start(kActing, [&](std::string_view step) { if (step == "no-recovery") brake(true); });
+    const auto record = agent->remediate("t", std::nullopt, "user:test", {}, silent());
+    ASSERT_TRUE(record.ok()) << record.error().message();
+    id = record->execution_id;
+    EXPECT_EQ(record->state, "held") << record->reason;
+    EXPECT_EQ(in_quarantine(), kPoison);
+  }
+  brake(false);
+  auto agent = start(kActing);
+  EXPECT_EQ(agent->store().execution(id)->state, "rolled_back");
+  EXPECT_EQ(in_queue(), static_cast<std::size_t>(kMessages));
+}
+
+TEST_F(Consumers, that_work_are_told_when_their_backlog_will_be_gone_and_later_whether_it_was) {
+  work(100);
+  auto agent = start(kActing);
+  before_ = [this](std::string_view call) -> Status {
+    if (call == "discover" && in_quarantine() > 0)  // after the removal 100 a look go
+      world_->with([](testing::FakeWorld& w) {
+        testing::FakeWorld::Queue& q = w.queues.at("q");
+        q.groups[0].acknowledged += 100;
+        for (int i = 0; i < 100 && !q.entries.empty(); ++i) q.entries.pop_front();
+      });
+    return {};
+  };
+  EXPECT_TRUE(any(tick(*agent), "completed"));
+  std::vector<std::string> events;
+  for (int i = 0; i < 100 && !any(events, "Backlog gone after"); ++i) {
+    clock_.advance(Millis(1'000));
+    events = tick(*agent);
+  }
+  ASSERT_TRUE(any(events, "Backlog gone after"));
+  const auto records = agent->store().executions(5);
+  const std::string& words = records->front().stages.back().output;
+  EXPECT_NE(words.find("Full recovery expected in"), std::string::npos) << words;
+  EXPECT_NE(words.find("were expected ("), std::string::npos) << words;
+}
+
+TEST_F(Consumers, a_skill_that_waits_for_its_trigger_does_nothing_before) {
+  auto agent = start("{queues: [{broker: b, match: q}], skill: quarantine-poison, autonomy: act, sla: {max_backlog: 10}}");
+  work(100);
+  EXPECT_FALSE(any(tick(*agent), "queue_remediation"));
+  clock_.advance(Millis(59'000));
+  EXPECT_FALSE(any(tick(*agent), "queue_remediation"));
+  clock_.advance(Millis(1'000));
+  const MonoTime start = clock_.mono();
+  EXPECT_TRUE(any(tick(*agent), "completed"));
+  EXPECT_GE(clock_.mono() - start, Millis(5'000 + 5'000)) << "it looks twice, and rests after the canary";
+  EXPECT_EQ(in_quarantine(), kPoison);
+}
+
+TEST_F(Consumers, a_burst_that_ends_between_two_looks_is_left_alone) {
+  auto agent = start("{queues: [{broker: b, match: q}], skill: quarantine-poison, autonomy: act, sla: {max_backlog: 4000}}");
+  world_->with([](testing::FakeWorld& world) {
+    for (int i = 0; i < 10; ++i) world.add("q", "{}");
+  });
+  tick(*agent);
+  clock_.advance(Millis(60'000));
+  int looks = 0;
+  before_ = [&](std::string_view call) -> Status {
+    if (call == "discover" && ++looks == 3)  // the tick's own, the execution's first, and now its second
+      world_->with([](testing::FakeWorld& w) { w.queues.at("q").entries.erase(w.queues.at("q").entries.begin() + 10, w.queues.at("q").entries.begin() + 30); });
+    return {};
+  };
+  const auto events = tick(*agent);
+  EXPECT_TRUE(any(events, "no SLA is breached any more")) << (events.empty() ? "" : events.front());
+  EXPECT_EQ(in_quarantine(), 0u);
+}
+
+TEST_F(AgentLife, a_plan_of_a_tenant_that_a_pattern_found_is_carried_out) {
+  const std::string text = "agent: {data_dir: \"" + dir_ + "\"}\nbrokers: {b: {kind: redis, url: \"redis://127.0.0.1:1/0\"}}\n"
+                           "profiles: {p: {skill: aggressive-drain, sla: {max_backlog: 10}}}\ntenant_patterns: [{broker: b, match: \"{tenant}:work\", like: p}]\n";
+  world_->with([](testing::FakeWorld& world) { world.queues["acme:work"] = world.queues.at("q"); });
+  const auto config = parse_config(text, "test.yaml");
+  ASSERT_TRUE(config.ok()) << config.error().message();
+  auto agent = Agent::open(*config, {.disk = system_disk(), .clock = system_clock(), .random = system_random(),
+                                     .open_broker = [this](const BrokerConfig& b, Deadline) { return Result<std::unique_ptr<Broker>>(std::make_unique<testing::FakeBroker>(b.name, world_)); }}, silent());
+  ASSERT_TRUE(agent.ok()) << agent.error().message();
+  const auto proposal = (*agent)->plan("acme", std::nullopt, "user:test", silent());
+  ASSERT_TRUE(proposal.ok()) << proposal.error().message();
+  const auto record = (*agent)->execute_safe_drain(proposal->plan, "user:test", silent());
+  ASSERT_TRUE(record.ok()) << record.error().message();
+  EXPECT_EQ(record->state, "completed") << record->reason;
+  EXPECT_EQ(record->record.messages_removed, kPoison);
+}
+
+// A real disk, of which some answers are not.
+class SpoiledDisk final : public Disk {
+ public:
+  Result<std::unique_ptr<File>> open_append(const std::string& path, Mode mode) override { return system_disk().open_append(path, mode); }
+  Result<std::unique_ptr<File>> open_read(const std::string& path) override { return system_disk().open_read(path); }
+  Result<std::unique_ptr<File>> open_scratch(const std::string& dir) override { return system_disk().open_scratch(dir); }
+  Result<bool> exists(const std::string& path) override {
+    if (brake_unreadable && path.ends_with("/brake")) return make_error(Code::denied, path, "I/O error");
+    return system_disk().exists(path);
+  }
+  Status rename(const std::string& from, const std::string& to) override { return system_disk().rename(from, to); }
+  Status remove(const std::string& path) override { return system_disk().remove(path); }
+  Status make_dirs(const std::string& path) override { return system_disk().make_dirs(path); }
+  Status sync_dir(const std::string& path) override { return system_disk().sync_dir(path); }
+  Result<std::vector<std::string>> list(const std::string& path) override { return system_disk().list(path); }
+  Result<std::uint64_t> free_bytes(const std::string& path) override { return full ? Result<std::uint64_t>(10) : system_disk().free_bytes(path); }
+  Result<std::unique_ptr<FileLock>> lock(const std::string& path) override { return system_disk().lock(path); }
+
+  bool brake_unreadable = false;
+  bool full = false;
+};
+
+// Everything that must be refused: by its name, with nothing touched, and in the audit log.
+class Refused : public Consumers {
+ protected:
+  std::unique_ptr<Agent> open_agent(const std::string& more = "", std::function<void(std::string_view)> after_journal = {}) {
+    const std::string text = "agent: {data_dir: \"" + dir_ + "\"}\nbrokers: {b: {kind: redis, url: \"redis://127.0.0.1:1/0\"}}\n"
+                             "tenants: {t: {queues: [{broker: b, match: q}], skill: aggressive-drain, sla: {max_backlog: 10}" + more + "}}\n";
+    auto config = parse_config(text, "test.yaml");
+    EXPECT_TRUE(config.ok()) << config.error().message();
+    auto agent = Agent::open(*config,
+                             {.disk = disk_, .clock = clock_, .random = system_random(),
+                              .open_broker = [this](const BrokerConfig& b, Deadline) -> Result<std::unique_ptr<Broker>> {
+                                return std::unique_ptr<Broker>(std::make_unique<testing::FakeBroker>(b.name, world_, [this](std::string_view call) { return before_(call); }));
+                              },
+                              .after_journal = std::move(after_journal)},
+                             silent());
+    EXPECT_TRUE(agent.ok()) << agent.error().message();
+    return std::move(*agent);
+  }
+  void expect_audited(Agent& agent, const std::string& refusal) {
+    ASSERT_TRUE(agent.audit().checkpoint().ok());
+    const auto entries = read_entries(system_disk(), dir_ + "/audit", 0, UINT64_MAX);
+    ASSERT_TRUE(entries.ok()) << entries.error().message();
+    const std::string& last = entries->back().bytes;
+    EXPECT_NE(last.find("\"refusal\":\"" + refusal + '"'), std::string::npos) << last;
+    EXPECT_NE(last.find("\"reason\":\""), std::string::npos) << last;
+    EXPECT_EQ(in_quarantine(), 0u);
+    EXPECT_EQ(in_queue(), static_cast<std::size_t>(kMessages));
+  }
+  void expect_refused(Agent& agent, const Result<ExecutionRecord>& record, const std::string& refusal) {
+    ASSERT_TRUE(record.ok()) << record.error().message();
+    EXPECT_EQ(record->state, "refused");
+    EXPECT_TRUE(record->reason.starts_with(refusal + ": ")) << record->reason;
+    expect_audited(agent, refusal);
+  }
+
+  SpoiledDisk disk_;
+};
+
+TEST_F(Refused, self_approval_and_stale_approval) {
+  auto agent = open_agent();
+  const auto proposal = agent->plan("t", std::nullopt, "user:ada", silent());
+  ASSERT_TRUE(proposal.ok());
+  const Status own = agent->approve(proposal->hash, "user:ada", "mine");
+  ASSERT_FALSE(own.ok());
+  EXPECT_NE(own.error().message().find("self_approval"), std::string::npos) << own.error().message();
+  expect_audited(*agent, "self_approval");
+  ASSERT_TRUE(agent->approve(proposal->hash, "user:bob", "seen").ok());
+  clock_.advance(std::chrono::minutes(16));
+  expect_refused(*agent, agent->execute_safe_drain(proposal->plan, "agent", silent()), "plan_expired");
+  const auto second = agent->plan("t", std::nullopt, "user:ada", silent());
+  clock_.advance(std::chrono::minutes(16));
+  const Status late = agent->approve(second->hash, "user:bob", "late");
+  ASSERT_FALSE(late.ok());
+  EXPECT_NE(late.error().message().find("plan_expired"), std::string::npos) << late.error().message();
+  expect_audited(*agent, "plan_expired");
+}
+
+TEST_F(Refused, a_plan_without_approval_and_one_that_was_edited) {
+  auto agent = open_agent();
+  const auto proposal = agent->plan("t", std::nullopt, "agent", silent());
+  ASSERT_TRUE(proposal.ok());
+  expect_refused(*agent, agent->execute_safe_drain(proposal->plan, "agent", silent()), "needs_approval");
+  Plan edited = proposal->plan;
+  edited.queues[0].messages.pop_back();
+  expect_refused(*agent, agent->execute_safe_drain(edited, "user:ada", silent()), "foreign_plan");
+}
+
+TEST_F(Refused, a_second_execution_while_the_first_is_not_finished) {
+  auto agent = open_agent("", [&](std::string_view step) { if (step == "intent-0") brake(true); });
+  ASSERT_EQ(agent->remediate("t", std::nullopt, "user:ada", {}, silent())->state, "held");
+  brake(false);
+  expect_refused(*agent, agent->remediate("t", std::nullopt, "user:ada", {}, silent()), "other_execution");
+}
+
+TEST_F(Refused, what_goes_beyond_the_budget) {
+  world_->with([](testing::FakeWorld& world) {  // a tenth and more of the queue
+    auto& entries = world.queues.at("q").entries;
+    for (std::size_t i = 0; i < entries.size(); i += 8) entries[i] = {{.id = entries[i].message.id, .key = entries[i].message.key, .fields = {{"", R"({"transaction_id": )" + std::to_string(i) + "x}"}}, .groups = {}},
+                                                                       {.pending = 1, .attempts = 3, .idle_ms = 600'000}};
+  });
+  auto agent = open_agent();
+  expect_refused(*agent, agent->remediate("t", std::nullopt, "user:ada", {}, silent()), "over_blast_radius");
+}
+
+TEST_F(Refused, a_broker_whose_breaker_is_open) {
+  auto agent = open_agent(", autonomy: act");
+  const auto plan = agent->plan("t", std::nullopt, "user:ada", silent());
+  before_ = [](std::string_view) -> Status { return make_error(Code::unavailable, "fake", "gone"); };
+  for (int i = 0; i < 10; ++i) static_cast<void>(agent->topology().ok());
+  ASSERT_EQ(agent->breakers()->front().state, "open");
+  before_ = [](std::string_view) { return Status{}; };
+  expect_refused(*agent, agent->remediate("t", std::nullopt, "agent", {}, silent()), "breaker_open");
+  expect_refused(*agent, agent->execute_safe_drain(plan->plan, "user:ada", silent()), "breaker_open");
+}
+
+TEST_F(Refused, under_a_brake_that_cannot_be_read) {
+  auto agent = open_agent();
+  const auto plan = agent->plan("t", std::nullopt, "user:ada", silent());
+  ASSERT_TRUE(plan.ok());
+  disk_.brake_unreadable = true;
+  expect_refused(*agent, agent->remediate("t", std::nullopt, "user:ada", {}, silent()), "brake_on");
+  expect_refused(*agent, agent->execute_safe_drain(plan->plan, "user:ada", silent()), "brake_on");
+}
+
+TEST_F(Refused, without_room_for_the_snapshot) {
+  auto agent = open_agent();
+  disk_.full = true;
+  expect_refused(*agent, agent->remediate("t", std::nullopt, "user:ada", {}, silent()), "disk_room");
 }
 
 }  // namespace

@@ -193,7 +193,10 @@ class Session {
   int apply() {
     return with_agent([&](AgentCalls& agent) -> int {
       const auto plan = plan_named(o_.id);
-      if (!plan) return fail(plan.error());
+      if (!plan) {
+        if (plan.error().code == Code::conflict) record_edited_plan(agent, plan.error());
+        return fail(plan.error());
+      }
       const Proposal proposal{.plan = *plan, .hash = plan_hash(*plan), .observation = {}, .verdict = {}};
       if (!o_.yes && !confirmed(proposal)) return kNotConfirmed;
       return executed(agent.execute_safe_drain(*plan, deps_.user, progress_));
@@ -813,6 +816,14 @@ class Session {
       text = std::move(stored.text);
     }
     return plan_from_text(text, plan);
+  }
+
+  // Somebody tried to carry out a plan file that is not what its hash says: the audit log knows it, where this process keeps it.
+  void record_edited_plan(AgentCalls& agent, const Error& error) {
+    auto* own = dynamic_cast<Agent*>(&agent);
+    if (own == nullptr) return;
+    const nlohmann::json fields = {{"actor", escape(deps_.user)}, {"refusal", std::string(name(Refusal::edited_plan))}, {"reason", escape(error.message())}};
+    if (const auto kept = own->record_immutable("refusal", fields.dump()); !kept) fail(kept.error());
   }
 
   int executed(Result<ExecutionRecord> record) {

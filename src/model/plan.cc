@@ -164,9 +164,10 @@ Limits Limits::tightened(const Limits& other) const {
   out.refuse_above_bps = std::min(refuse_above_bps, other.refuse_above_bps);
   out.confidence_bps = std::max(confidence_bps, other.confidence_bps);
   out.block_budget = std::min(block_budget, other.block_budget);
-  // More and smaller waves are stricter; on equal counts the one whose first wave is smaller.
-  const bool other_first = other.waves_bps.size() != waves_bps.size() ? other.waves_bps.size() > waves_bps.size()
-                                                                      : other.waves_bps < waves_bps;
+  // The stricter waves are those that begin with the smaller one; when both begin alike, those that are more. None is one of all.
+  const auto first_wave = [](const Limits& limits) { return limits.waves_bps.empty() ? std::int64_t{10'000} : limits.waves_bps.front(); };
+  const std::int64_t mine = first_wave(*this), theirs = first_wave(other);
+  const bool other_first = theirs != mine ? theirs < mine : other.waves_bps.size() > waves_bps.size();
   out.waves_bps = other_first ? other.waves_bps : waves_bps;
   return out;
 }

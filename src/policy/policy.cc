@@ -71,6 +71,23 @@ void check_drain(TenantHealth& health, const Sla& sla, std::span<const QueueView
   }
 }
 
+// Of 10,000 deliveries of the last minute, how many were not the first: acknowledgements stand for the first ones.
+std::optional<std::int64_t> redelivered_share(std::span<const QueueView> queues, const History& history) {
+  constexpr Millis kWindow = std::chrono::seconds(60);
+  constexpr std::uint64_t kEnough = 20;  // deliveries: of fewer a share says nothing
+  std::uint64_t again = 0, done = 0;
+  for (const QueueView& queue : queues) {
+    const std::span<const Sample> all = history.of(queue.id);
+    if (all.empty()) continue;
+    const std::span<const Sample> samples = history.of(queue.id, all.back().at - kWindow);
+    if (samples.size() < 2) continue;
+    again += samples.back().redelivered - std::min(samples.front().redelivered, samples.back().redelivered);
+    done += samples.back().acknowledged - std::min(samples.front().acknowledged, samples.back().acknowledged);
+  }
+  if (again + done < kEnough) return std::nullopt;
+  return static_cast<std::int64_t>(again * 10'000 / (again + done));
+}
+
 Verdict refuse(Refusal refusal, std::string reason) { return {refusal, std::move(reason)}; }
 
 // Shares are compared in 128 bits: no count of messages overflows.
@@ -103,6 +120,7 @@ Verdict judge_size(const Plan& plan) {
 Verdict judge_consent(const Facts& facts) {
   if (facts.by_person) return {};
   if (!facts.approver.empty()) return {};
+  if (facts.approvals > 0 && facts.autonomy != Autonomy::observe) return refuse(Refusal::needs_approval, "the skill asks for a person's approval: approve the plan to go on");
   switch (facts.autonomy) {
     case Autonomy::observe: return refuse(Refusal::autonomy, "the tenant's autonomy is observe: nothing is ever removed by the agent");
     case Autonomy::propose: return refuse(Refusal::needs_approval, "the tenant's autonomy is propose: approve the plan to go on");
@@ -142,6 +160,7 @@ TenantHealth evaluate(const Tenant& tenant, std::span<const QueueView> queues, c
     if (one) longest = std::max(longest, *one);
   }
   std::ranges::stable_sort(health.symptoms, {}, &Symptom::kind);
+  health.redelivered_bps = redelivered_share(queues, history);
   if (heals && health.symptoms.empty()) health.heals_in = longest;
   return health;
 }
@@ -176,6 +195,9 @@ std::string_view name(Refusal refusal) {
     case Refusal::disk_room: return "disk_room";
     case Refusal::stale_skill: return "stale_skill";
     case Refusal::foreign_plan: return "foreign_plan";
+    case Refusal::self_approval: return "self_approval";
+    case Refusal::breaker_open: return "breaker_open";
+    case Refusal::edited_plan: return "edited_plan";
   }
   std::abort();
 }
@@ -185,16 +207,23 @@ Verdict judge(const Plan& plan, const Facts& facts) {
   if (!facts.outage.empty()) return refuse(Refusal::outage, facts.outage);
   if (plan.total() == 0) return refuse(Refusal::nothing_to_do, "no message reaches the confidence needed");
   if (Verdict size = judge_size(plan); !size.allowed()) return size;
+  if (!facts.open_breaker.empty()) return refuse(Refusal::breaker_open, facts.open_breaker);
   if (facts.other_execution) return refuse(Refusal::other_execution, "another execution on this tenant is not finished");
   if (facts.now > plan.expires) return refuse(Refusal::plan_expired, "the plan expired at " + rfc3339(plan.expires) + "; make a new one");
   if (!facts.approver.empty() && facts.approver == plan.requester && !facts.by_person)
-    return refuse(Refusal::needs_approval, "a plan is never approved by the one who asked for it");
+    return refuse(Refusal::self_approval, "a plan is never approved by the one who asked for it");
   if (Verdict consent = judge_consent(facts); !consent.allowed()) return consent;
-  if (!facts.by_person && facts.last_execution_end && facts.now - *facts.last_execution_end < kCooldown)
-    return refuse(Refusal::cooling_down, fmt::format("the last execution ended {} ago; the agent waits {}", human(facts.now - *facts.last_execution_end), human(kCooldown)));
+  if (!facts.by_person && facts.last_execution_end && facts.now - *facts.last_execution_end < facts.cooldown)
+    return refuse(Refusal::cooling_down, fmt::format("the last execution ended {} ago; the agent waits {}", human(facts.now - *facts.last_execution_end), human(facts.cooldown)));
   if (facts.disk_free < plan.bytes * 2)
     return refuse(Refusal::disk_room, fmt::format("{} bytes free for the snapshot, expected {}", grouped(facts.disk_free), grouped(plan.bytes * 2)));
   return {};
+}
+
+Millis cooldown_after(Millis of_skill, std::size_t executions_of_the_day) {
+  Millis wait = std::max(of_skill, kCooldown);
+  for (std::size_t i = 1; i < executions_of_the_day && wait < kLongestCooldown; ++i) wait *= 2;
+  return std::min(wait, std::max(of_skill, kLongestCooldown));
 }
 
 RecoveryEstimate estimate_recovery(std::span<const RateSample> samples, std::optional<double> baseline_per_s) {

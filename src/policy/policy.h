@@ -35,6 +35,7 @@ struct TenantHealth {
   std::uint64_t backlog = 0;
   std::uint64_t held = 0;
   std::vector<Symptom> symptoms;      // what no threshold shows, gravest first
+  std::optional<std::int64_t> redelivered_bps;  // of the last minute's deliveries; nullopt: not told, or too few to say
   std::optional<Millis> heals_in;     // every backlog falls and is gone by itself so soon: nobody need be woken
 };
 
@@ -68,6 +69,9 @@ enum class Refusal {
   disk_room,
   stale_skill,
   foreign_plan,
+  self_approval,
+  breaker_open,
+  edited_plan,
 };
 std::string_view name(Refusal refusal);
 
@@ -77,19 +81,27 @@ struct Verdict {
   bool allowed() const { return refusal == Refusal::none; }
 };
 
+inline constexpr Millis kCooldown = std::chrono::minutes(30);
+inline constexpr Millis kLongestCooldown = std::chrono::hours(24);
+
+// How long the agent waits after an execution: what the skill says and never less than kCooldown, doubled for each execution of
+// the day before, for what comes back so often is not healed by removing it.
+Millis cooldown_after(Millis of_skill, std::size_t executions_of_the_day);
+
 struct Facts {
   bool brake_on = false;      // an unreadable brake is on
+  std::string open_breaker;   // of a broker that the plan touches, and why; empty: none
   bool by_person = false;     // somebody asked for this plan and said yes
   Autonomy autonomy = Autonomy::propose;
   std::string approver;       // of the plan's hash, empty when nobody approved
   std::uint64_t disk_free = 0;
   std::optional<WallTime> last_execution_end;  // on this tenant
+  Millis cooldown = kCooldown;                 // after it, see cooldown_after()
+  std::int64_t approvals = 0;                  // that the skill asks for, whatever the autonomy
   WallTime now;
   bool other_execution = false;
   std::string outage;         // Observation::outage
 };
-
-inline constexpr Millis kCooldown = std::chrono::minutes(30);
 
 // May this plan be carried out now? Gives the first reason against it, the gravest first.
 Verdict judge(const Plan& plan, const Facts& facts);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include <functional>
 
 namespace claw {
@@ -46,8 +48,11 @@ TEST(Judge, names_each_reason_against_a_plan) {
       {Refusal::plan_expired, [](Plan&, Facts& f) { f.now = WallTime(Millis(1'000'001)); }},
       {Refusal::autonomy, [](Plan&, Facts& f) { f.autonomy = Autonomy::observe; }},
       {Refusal::needs_approval, [](Plan&, Facts& f) { f.autonomy = Autonomy::propose; }},
-      {Refusal::needs_approval, [](Plan&, Facts& f) { f.approver = "agent"; }},
+      {Refusal::self_approval, [](Plan&, Facts& f) { f.approver = "agent"; }},
+      {Refusal::breaker_open, [](Plan&, Facts& f) { f.open_breaker = "b: open"; }},
       {Refusal::cooling_down, [](Plan&, Facts& f) { f.last_execution_end = f.now - kCooldown + Millis(1); }},
+      {Refusal::cooling_down, [](Plan&, Facts& f) { f.last_execution_end = f.now - kCooldown; f.cooldown = kCooldown * 2; }},
+      {Refusal::needs_approval, [](Plan&, Facts& f) { f.approvals = 1; }},
       {Refusal::disk_room, [](Plan& p, Facts& f) { f.disk_free = p.bytes * 2 - 1; }},
   };
   for (const Case& c : cases) {
@@ -58,6 +63,57 @@ TEST(Judge, names_each_reason_against_a_plan) {
     EXPECT_EQ(verdict.refusal, c.refusal) << verdict.reason;
     EXPECT_FALSE(verdict.reason.empty()) << name(c.refusal);
   }
+}
+
+TEST(Judge, the_cooldown_doubles_with_each_execution_of_the_day_and_ends_at_a_day) {
+  EXPECT_EQ(cooldown_after(Millis(0), 1), kCooldown);
+  EXPECT_EQ(cooldown_after(kCooldown * 3, 1), kCooldown * 3);
+  EXPECT_EQ(cooldown_after(kCooldown, 3), kCooldown * 4);
+  EXPECT_EQ(cooldown_after(kCooldown, 1'000'000), kLongestCooldown);
+}
+
+// What may be carried out, said a second time and independently: no combination of plan, limits and facts gets past it.
+TEST(Judge, never_allows_more_than_the_strictest_limit_says) {
+  std::mt19937_64 random(20'261'128);
+  const auto below = [&](std::uint64_t most) { return random() % (most + 1); };
+  int allowed = 0;
+  for (int i = 0; i < 100'000; ++i) {
+    const std::uint64_t seen = 1 + below(2'000);
+    Plan plan = plan_of(below(std::min<std::uint64_t>(seen, below(3) == 0 ? 1'000 : 80)), seen);
+    plan.bytes = below(3'000);
+    plan.poison = plan.queues[0].poison = plan.total() + below(20);
+    const Limits engine;
+    Limits wild{.max_messages = below(2'000), .max_queue_bps = static_cast<std::int64_t>(below(20'000)), .max_bytes = below(4'000), .refuse_above_bps = static_cast<std::int64_t>(below(20'000)),
+                .confidence_bps = static_cast<std::int64_t>(below(10'000))};
+    plan.limits = wild.tightened(engine);
+    Facts facts = calm();
+    facts.brake_on = below(9) == 0;
+    facts.by_person = below(2) == 0;
+    facts.autonomy = static_cast<Autonomy>(below(2));
+    if (below(3) == 0) facts.approver = below(1) == 0 ? "agent" : "user:ada";
+    facts.approvals = static_cast<std::int64_t>(below(1));
+    facts.disk_free = below(10'000);
+    facts.other_execution = below(9) == 0;
+    facts.now = WallTime(Millis(static_cast<std::int64_t>(below(1'100'000))));
+    if (below(2) == 0) facts.last_execution_end = facts.now - Millis(static_cast<std::int64_t>(below(4'000'000)));
+    if (!judge(plan, facts).allowed()) continue;
+    ++allowed;
+    const double share = static_cast<double>(plan.queues[0].poison) * 10'000 / static_cast<double>(seen);
+    ASSERT_LE(plan.total(), std::min<std::uint64_t>({engine.max_messages, wild.max_messages}));
+    ASSERT_LE(plan.bytes, std::min(engine.max_bytes, wild.max_bytes));
+    ASSERT_LE(share, static_cast<double>(std::min(engine.max_queue_bps, wild.max_queue_bps)));
+    ASSERT_LE(share, static_cast<double>(std::min(engine.refuse_above_bps, wild.refuse_above_bps)));
+    ASSERT_GE(plan.limits.confidence_bps, engine.confidence_bps);
+    ASSERT_GT(plan.total(), 0u);
+    ASSERT_FALSE(facts.brake_on || facts.other_execution);
+    ASSERT_LE(facts.now, plan.expires);
+    ASSERT_GE(facts.disk_free, plan.bytes * 2);
+    if (facts.by_person) continue;
+    ASSERT_NE(facts.approver, plan.requester);
+    ASSERT_TRUE(!facts.approver.empty() || (facts.autonomy == Autonomy::act && facts.approvals == 0));
+    ASSERT_TRUE(!facts.last_execution_end || facts.now - *facts.last_execution_end >= kCooldown);
+  }
+  EXPECT_GT(allowed, 500) << "a test in which nothing is allowed shows nothing";
 }
 
 TEST(Judge, shares_are_of_all_that_qualified_not_of_the_part_a_plan_takes) {
@@ -83,7 +139,7 @@ TEST(Judge, another_persons_approval_is_consent_and_ones_own_is_not) {
   EXPECT_TRUE(judge(plan_of(10, 1'000), facts).allowed());
   Plan own = plan_of(10, 1'000);
   own.requester = "user:bob";
-  EXPECT_EQ(judge(own, facts).refusal, Refusal::needs_approval);
+  EXPECT_EQ(judge(own, facts).refusal, Refusal::self_approval);
 }
 
 TEST(Evaluate, ranks_breaches_worst_first_and_weighs_them_by_tier) {

@@ -111,13 +111,15 @@ std::string_view name(SymptomKind kind) {
 
 std::vector<Symptom> symptoms_of(const QueueId& queue, std::span<const Sample> history, const SymptomRule& rule) {
   std::vector<Symptom> found;
+  if (history.empty()) return found;
   for (const auto check : {check_consumers_gone, check_stall, check_storm, check_hoard, check_leak})
     if (auto one = check(queue, history, rule)) found.push_back(std::move(*one));
   return found;
 }
 
 std::optional<Millis> heals_within(std::span<const Sample> history, Millis within, const SymptomRule& rule) {
-  if (!history.empty() && history.back().backlog == 0) return Millis(0);
+  if (history.empty()) return std::nullopt;
+  if (history.back().backlog == 0) return Millis(0);
   const auto window = last(history, rule.seen_for / 4);
   if (window.empty() || window.size() < 3 || window.back().backlog >= window.front().backlog) return std::nullopt;
   for (std::size_t i = 1; i < window.size(); ++i)
@@ -142,6 +144,13 @@ std::optional<std::uint64_t> live_consumers(const QueueView& queue) {
     case QueueType::fifo: return std::nullopt;
   }
   std::abort();
+}
+
+Sample sample_of(const QueueView& view, WallTime at) {
+  Sample sample{.at = at, .backlog = view.backlog, .acknowledged = 0, .held = view.held, .redelivered = view.redelivered, .consumers = live_consumers(view)};
+  for (const GroupView& group : view.groups) sample.acknowledged += group.acknowledged;
+  if (!view.tells_progress && sample.consumers.value_or(0) > 0) sample.consumers.reset();  // nobody may say of them that they do nothing
+  return sample;
 }
 
 }  // namespace claw

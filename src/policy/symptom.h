@@ -47,4 +47,7 @@ std::optional<Millis> heals_within(std::span<const Sample> history, Millis withi
 // Consumers of a queue that have shown themselves lately; nullopt where the broker tells of none.
 std::optional<std::uint64_t> live_consumers(const QueueView& queue);
 
+// What history keeps of a view.
+Sample sample_of(const QueueView& view, WallTime at);
+
 }  // namespace claw

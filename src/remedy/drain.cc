@@ -228,14 +228,25 @@ Status remove_wave(const Plan& plan, const Wave& wave, std::size_t w, const std:
   return ledger.journal(result, done.dump());
 }
 
-// The next wave goes only when everything so far is accounted for.
-Status check_wave(const Plan& plan, std::size_t w, const std::vector<PackedMessages>& snapshots, const Totals& totals, Ledger& ledger,
-                  Surroundings& around) {
+// The next wave goes only when everything so far is accounted for and the skill's own guards hold.
+Result<Check> check_wave(const Plan& plan, std::size_t w, const std::vector<PackedMessages>& snapshots, const Totals& totals, Ledger& ledger,
+                         Surroundings& around) {
   const std::string guard = step_name("guard", w);
-  if (ledger.has(guard)) return {};
+  if (ledger.has(guard)) {
+    const json known = json::parse(ledger.data(guard));
+    return Check{.passed = known.value("passed", true), .words = known.value("words", "")};
+  }
+  Check check;
+  if (around.check) {
+    CLAW_TRY_ASSIGN(check, around.check(w));
+  }
   CLAW_TRY(check_conservation(plan, snapshots, totals.removed, ledger, around));
   CLAW_TRY(ledger.record("guard", json{{"guard", "conservation"}, {"wave", w}, {"in_quarantine", totals.removed}, {"verdict", "pass"}}.dump()));
-  return ledger.journal(guard, "{}");
+  if (!check.words.empty()) {
+    CLAW_TRY(ledger.record("guard", json{{"guard", "skill"}, {"wave", w}, {"seen", check.words}, {"verdict", check.passed ? "pass" : "fail"}}.dump()));
+  }
+  CLAW_TRY(ledger.journal(guard, json{{"passed", check.passed}, {"words", check.words}}.dump()));
+  return check;
 }
 
 }  // namespace
@@ -290,7 +301,10 @@ Result<Totals> drain(const Plan& plan, Ledger& ledger, Surroundings& around) {
   const std::vector<Wave> waves = waves_of(plan);
   for (std::size_t w = 0; w < waves.size(); ++w) {
     CLAW_TRY(remove_wave(plan, waves[w], w, snapshots, ledger, around, totals));
-    CLAW_TRY(check_wave(plan, w, snapshots, totals, ledger, around));
+    CLAW_TRY_ASSIGN(const Check check, check_wave(plan, w, snapshots, totals, ledger, around));
+    if (check.passed) continue;
+    totals.stopped = fmt::format("after wave {} of {}: {}", w + 1, waves.size(), check.words);
+    break;
   }
   return totals;
 }

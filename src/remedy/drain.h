@@ -28,7 +28,14 @@ struct Totals {
   std::uint64_t gone = 0;    // consumed meanwhile: nothing was done
   std::uint64_t failed = 0;  // not found at its place, or too deep to be reached: nothing was done
   std::uint64_t too_deep = 0;  // of the failed: a later plan may reach them
+  std::string stopped = {};    // why the waves after the last one were not begun: what was removed is to be put back
   bool adds_up() const { return planned == removed + gone + failed; }
+};
+
+// What the skill asks after a wave beside conservation.
+struct Check {
+  bool passed = true;
+  std::string words;  // what was seen, a clause a guard
 };
 
 // What an execution needs from outside. Everything outlives it.
@@ -42,6 +49,8 @@ struct Surroundings {
   std::function<bool()> brake_on;                                  // asked before every broker call
   std::function<void(std::string_view step)> after_journal = {};
   std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};
+  // Asked after each wave that is accounted for, with its number; its answer is kept, and never asked for twice. Empty: passed.
+  std::function<Result<Check>(std::size_t wave)> check = {};
   const KeptContent* kept = nullptr;  // what the scan just before read of the planned messages; null: nothing
   Millis call_timeout{30'000};
 };
@@ -75,7 +84,7 @@ class Ledger {
 };
 
 // Runs (or goes on with) the removal. An error leaves the execution unfinished: nothing is lost, and running it again
-// or rolling it back is safe. Code::refused: the brake went on.
+// or rolling it back is safe. Code::refused: the brake went on. A check that fails ends it early, with Totals::stopped.
 Result<Totals> drain(const Plan& plan, Ledger& ledger, Surroundings& around);
 
 // The journal step after which messages may have left the quarantine for elsewhere (redrive.h): what is not there is not lost.

@@ -220,4 +220,11 @@ Result<Skill> load(const Folder& folder) {
   return make_error(Code::invalid, "skill " + folder.name, detail);
 }
 
+Limits effective_limits(const Protocol& protocol, std::int64_t tenant_confidence_bps) {
+  Limits limits = protocol.limits.tightened(Limits{});
+  if (!protocol.limits.waves_bps.empty() && protocol.limits.waves_bps.front() <= Limits{}.waves_bps.front()) limits.waves_bps = protocol.limits.waves_bps;
+  limits.confidence_bps = std::max(limits.confidence_bps, tenant_confidence_bps);
+  return limits;
+}
+
 }  // namespace claw::skill

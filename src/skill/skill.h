@@ -47,6 +47,10 @@ Linted lint(const Folder& folder);
 // The same as an error that lists the problems: "SKILL.md:12: [waves.first] …".
 Result<Skill> load(const Folder& folder);
 
+// What holds when a tenant runs this skill: the strictest of the engine's, the skill's and the tenant's word, member by member.
+// The waves are the skill's own: the loader lets none through that are wider than the engine's.
+Limits effective_limits(const Protocol& protocol, std::int64_t tenant_confidence_bps);
+
 // The skills that the program brings along, by name. Valid by test; a broken one ends the program.
 const std::map<std::string, Skill>& built_in();
 

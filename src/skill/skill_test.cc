@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -127,24 +129,50 @@ TEST(Skill, says_where_a_problem_is) {
   EXPECT_NE(skill.error().detail.find("SKILL.md:" + std::to_string(line) + ": [waves.first]"), std::string::npos) << skill.error().detail;
 }
 
+// 100,000 skills: whatever stands in the numbers of one, what comes out is never wider than the engine allows. A text is refused
+// or within the limits; a protocol that no loader would let through is cut down all the same.
 TEST(Skill, no_skill_widens_a_limit) {
-  // Every number in every limit position of every built-in skill, far below and far above.
   const Limits engine;
-  for (const auto& [name, skill] : built_in()) {
-    const Limits& limits = skill.protocol.limits;
-    EXPECT_EQ(limits.tightened(engine), limits) << name;
-    EXPECT_GE(limits.confidence_bps, engine.confidence_bps) << name;
-    EXPECT_LE(limits.waves_bps.front(), 100) << name;
+  const auto within = [&](const Limits& limits, std::int64_t tenant, const std::string& what) {
+    EXPECT_LE(limits.max_messages, engine.max_messages) << what;
+    EXPECT_LE(limits.max_queue_bps, engine.max_queue_bps) << what;
+    EXPECT_LE(limits.max_bytes, engine.max_bytes) << what;
+    EXPECT_LE(limits.refuse_above_bps, engine.refuse_above_bps) << what;
+    EXPECT_LE(limits.block_budget, engine.block_budget) << what;
+    EXPECT_GE(limits.confidence_bps, std::max(engine.confidence_bps, tenant)) << what;
+    EXPECT_LE(limits.waves_bps.front(), engine.waves_bps.front()) << what;
+    return !::testing::Test::HasFailure();
+  };
+  for (const auto& [name, skill] : built_in()) within(effective_limits(skill.protocol, 0), 0, name);
+
+  std::mt19937_64 random(20'261'128);
+  const auto number = [&] { return random() >> (random() % 64); };
+  const auto bps = [&] { return static_cast<std::int64_t>(number() % (random() % 2 == 0 ? 10'001 : 1'000'000)); };
+  for (int i = 0; i < 98'000; ++i) {
+    Protocol wild;
+    wild.limits = {.max_messages = number(), .max_queue_bps = bps(), .max_bytes = number(), .refuse_above_bps = bps(), .confidence_bps = bps(), .waves_bps = {}, .block_budget = Millis(bps())};
+    for (std::uint64_t w = 0; w < random() % 5; ++w) wild.limits.waves_bps.push_back(bps());
+    const std::int64_t tenant = bps();
+    ASSERT_TRUE(within(effective_limits(wild, tenant), tenant, std::to_string(i)));
   }
-  for (int i = 0; i < 200; ++i) {
-    const std::string number = std::to_string(1LL << (i % 40));
-    for (const char* key : {"max_messages: 50000", "max_bps_of_queue: 1000", "max_bytes: 1073741824", "confidence_bps: 9500"}) {
-      const std::string_view text = key;
-      const Linted linted = lint_text(replaced(kGood, text, std::string(text.substr(0, text.find(':') + 2)) + number));
-      if (!linted.skill) continue;
-      EXPECT_EQ(linted.skill->protocol.limits.tightened(engine), linted.skill->protocol.limits) << key << number;
+  int let_through = 0;
+  for (int i = 0; i < 2'000; ++i) {
+    std::string text = kGood;
+    for (const char* key : {"max_messages: 50000", "max_bps_of_queue: 1000", "max_bytes: 1073741824", "confidence_bps: 9500", "share_bps: 100\n", "cooldown_s: 1800", "max_runtime_s: 900"}) {
+      if (random() % 3 != 0) continue;
+      const std::string_view line = key;
+      text = replaced(text, line, std::string(line.substr(0, line.find(':') + 2)) + std::to_string(number() % 60'000) + (line.ends_with('\n') ? "\n" : ""));
     }
+    const Linted linted = lint_text(text);
+    if (!linted.skill) continue;
+    ++let_through;
+    const Limits& limits = linted.skill->protocol.limits;
+    ASSERT_TRUE(within(effective_limits(linted.skill->protocol, 0), 0, text));
+    ASSERT_EQ(limits.tightened(engine).max_messages, limits.max_messages) << "a wider number is refused, not cut down in silence";
+    ASSERT_EQ(limits.tightened(engine).max_queue_bps, limits.max_queue_bps);
+    ASSERT_EQ(limits.tightened(engine).max_bytes, limits.max_bytes);
   }
+  EXPECT_GT(let_through, 100) << "a test in which every text is refused shows nothing";
 }
 
 TEST(Skill, a_folder_with_a_link_or_a_stranger_in_it_is_refused) {
