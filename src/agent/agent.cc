@@ -294,6 +294,10 @@ class LocalAgent final : public Agent {
     return {};
   }
 
+  Result<NewToken> create_token(const TokenWish& wish, const std::string& actor) override { return claw::create_token(wish, actor, *store_, *audit_, deps_.random, deps_.clock); }
+  Result<std::vector<Token>> tokens() override { return store_->tokens(); }
+  Status revoke_token(const std::string& id, const std::string& actor) override { return claw::revoke_token(id, actor, *store_, *audit_, deps_.clock); }
+
   Result<std::vector<ExecutionRecord>> tick(const std::function<void(std::string_view)>& event, Progress& progress) override {
     CLAW_TRY_ASSIGN(const Health health, health_within(kTickPatience, std::nullopt));
     CLAW_TRY(tell(health, event));

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/tokens.h"
 #include "audit/log.h"
 #include "audit/read.h"
 #include "base/clock.h"
@@ -160,6 +161,10 @@ class AgentCalls {
   virtual Result<std::vector<BreakerLine>> breakers() = 0;  // of each configured broker
   // An operator's word that the broker is well again: closed, as new. Code::unavailable while its last call has no answer.
   virtual Status reset_breaker(const BrokerName& broker, const std::string& actor, const std::string& reason) = 0;
+  // Tokens of the API (tokens.h).
+  virtual Result<NewToken> create_token(const TokenWish& wish, const std::string& actor) = 0;
+  virtual Result<std::vector<Token>> tokens() = 0;
+  virtual Status revoke_token(const std::string& id, const std::string& actor) = 0;
 };
 
 // A dead-letter queue of a tenant, and what its messages have in common.

@@ -85,13 +85,15 @@ struct Api::Route {
   std::string_view method;
   std::string_view pattern;
   Handler handler;
+  Need need = Need::observe;
+  bool of_all = false;  // speaks of everybody: not for a token of some tenants
 };
 
 const std::vector<Api::Route>& Api::routes() {
   static const std::vector<Route> all = {
-      {"GET", "/healthz", &Api::health},
-      {"GET", "/readyz", &Api::ready},
-      {"GET", "/metrics", &Api::metrics},
+      {"GET", "/healthz", &Api::health, Need::nothing},
+      {"GET", "/readyz", &Api::ready, Need::nothing},
+      {"GET", "/metrics", &Api::metrics, Need::observe, true},
       {"GET", "/api/v1/status", &Api::status},
       {"GET", "/api/v1/tenants", &Api::tenants},
       {"GET", "/api/v1/tenants/{tenant}", &Api::tenant},
@@ -106,42 +108,68 @@ const std::vector<Api::Route>& Api::routes() {
       {"GET", "/api/v1/operations", &Api::operations},
       {"GET", "/api/v1/operations/{operation}", &Api::operation},
       {"GET", "/api/v1/operations/{operation}/result", &Api::operation_result},
-      {"GET", "/api/v1/audit/head", &Api::audit_head},
-      {"GET", "/api/v1/audit/entries", &Api::audit_entries},
-      {"GET", "/api/v1/audit/proofs/{index}", &Api::audit_proof},
+      {"GET", "/api/v1/audit/head", &Api::audit_head, Need::observe, true},
+      {"GET", "/api/v1/audit/entries", &Api::audit_entries, Need::observe, true},
+      {"GET", "/api/v1/audit/proofs/{index}", &Api::audit_proof, Need::observe, true},
       {"GET", "/api/v1/snapshots", &Api::snapshots},
       {"GET", "/api/v1/skills", &Api::skills},
       {"GET", "/api/v1/events", &Api::follow},
       {"POST", "/api/v1/analyses", &Api::wish_analysis},
-      {"POST", "/api/v1/topologies", &Api::wish_topology},
-      {"POST", "/api/v1/scans", &Api::wish_scan},
-      {"POST", "/api/v1/plans", &Api::wish_plan},
-      {"POST", "/api/v1/findings/{finding}/label", &Api::wish_label},
-      {"POST", "/api/v1/plans/{plan}/approve", &Api::wish_approval},
-      {"POST", "/api/v1/plans/{plan}/reject", &Api::wish_rejection},
-      {"POST", "/api/v1/plans/{plan}/apply", &Api::wish_apply},
-      {"POST", "/api/v1/remediations", &Api::wish_remediation},
-      {"POST", "/api/v1/rollbacks", &Api::wish_rollback},
+      {"POST", "/api/v1/topologies", &Api::wish_topology, Need::observe, true},
+      {"POST", "/api/v1/scans", &Api::wish_scan, Need::plan},
+      {"POST", "/api/v1/plans", &Api::wish_plan, Need::plan},
+      {"POST", "/api/v1/findings/{finding}/label", &Api::wish_label, Need::approve},
+      {"POST", "/api/v1/plans/{plan}/approve", &Api::wish_approval, Need::approve},
+      {"POST", "/api/v1/plans/{plan}/reject", &Api::wish_rejection, Need::approve},
+      {"POST", "/api/v1/plans/{plan}/apply", &Api::wish_apply, Need::apply},
+      {"POST", "/api/v1/remediations", &Api::wish_remediation, Need::apply},
+      {"POST", "/api/v1/rollbacks", &Api::wish_rollback, Need::restore},
       {"POST", "/api/v1/executions/{execution}/verify", &Api::wish_verification},
-      {"POST", "/api/v1/checks", &Api::wish_check},
-      {"POST", "/api/v1/breakers", &Api::wish_breakers},
-      {"POST", "/api/v1/breakers/{broker}/reset", &Api::wish_breaker_reset},
-      {"POST", "/api/v1/operations/{operation}/answer", &Api::answer_question},
-      {"POST", "/api/v1/operations/{operation}/cancel", &Api::cancel},
-      {"POST", "/api/v1/brake", &Api::brake},
+      {"POST", "/api/v1/checks", &Api::wish_check, Need::observe, true},
+      {"POST", "/api/v1/breakers", &Api::wish_breakers, Need::observe, true},
+      {"POST", "/api/v1/breakers/{broker}/reset", &Api::wish_breaker_reset, Need::apply, true},
+      {"POST", "/api/v1/operations/{operation}/answer", &Api::answer_question, Need::apply},
+      {"POST", "/api/v1/operations/{operation}/cancel", &Api::cancel, Need::apply},
+      {"GET", "/api/v1/tokens", &Api::tokens, Need::local},
+      {"POST", "/api/v1/tokens", &Api::create_token, Need::local},
+      {"POST", "/api/v1/tokens/{token}/revoke", &Api::revoke_token, Need::local},
+      {"POST", "/api/v1/brake", &Api::brake, Need::apply, true},
   };
   return all;
 }
 
+std::vector<std::string> Api::all_routes() {
+  std::vector<std::string> all;
+  for (const Route& route : routes()) all.push_back(fmt::format("{} {}", route.method, route.pattern));
+  return all;
+}
+
 http::Response Api::answer(const http::Request& request, const std::string& address) {
-  const auto refused = admit(request, {.address = address, .own_uid = ::geteuid()});
-  http::Response response = refused ? problem(refused->status, "denied", refused->why) : dispatch(request);
+  http::Response response = admitted(request, address);
   response.headers.insert(response.headers.end(), kGuards.begin(), kGuards.end());
   if (!request.path.empty() && request.path[0] == "api") response.headers.emplace_back("Cache-Control", "no-store");
   return response;
 }
 
-http::Response Api::dispatch(const http::Request& request) {
+http::Response Api::admitted(const http::Request& request, const std::string& address) {
+  constexpr std::string_view kScheme = "Bearer ";
+  Who who{.actor = user_of(request.peer.uid), .token = {}};
+  const std::string_view shown = request.header("authorization");
+  if (!shown.empty()) {
+    Result<std::optional<Token>> token = shown.starts_with(kScheme) ? token_of(shown.substr(kScheme.size()), d_.agent.store(), d_.clock) : std::optional<Token>();
+    if (!token) return problem(token.error());
+    if (!*token) {
+      http::Response response = problem(401, "denied", "the token is not known, was revoked or has expired");
+      response.headers.emplace_back("WWW-Authenticate", "Bearer");
+      return response;
+    }
+    who = {.actor = "token:" + (*token)->name, .token = std::move(*token)};
+  }
+  if (const auto refused = admit(request, {.address = address, .own_uid = ::geteuid(), .token = who.token.has_value()})) return problem(refused->status, "denied", refused->why);
+  return dispatch(request, who);
+}
+
+http::Response Api::dispatch(const http::Request& request, const Who& who) {
   bool other_method = false;
   const std::string_view method = request.method == "HEAD" ? "GET" : std::string_view(request.method);
   for (const Route& route : routes()) {
@@ -151,6 +179,8 @@ http::Response Api::dispatch(const http::Request& request) {
       other_method = true;
       continue;
     }
+    if (!who.may(route.need)) return problem(403, "denied", route.need == Need::local ? "tokens are the agent's own user's affair" : "the token has not the scope that this asks for");
+    if (route.of_all && !who.sees_all()) return problem(403, "denied", "this speaks of all tenants, and the token is for some");
     Json body = Json::object();
     if (!request.body.empty()) {
       Result<Json> parsed = parse_json(request.body, "body");
@@ -158,7 +188,7 @@ http::Response Api::dispatch(const http::Request& request) {
       body = std::move(*parsed);
       if (!body.is_object()) return problem(422, "invalid", "the body must be an object");
     }
-    Result<http::Response> response = (this->*route.handler)({.request = request, .names = std::move(*names), .body = body, .actor = user_of(request.peer.uid)});
+    Result<http::Response> response = (this->*route.handler)({.request = request, .names = std::move(*names), .body = body, .who = who, .actor = who.actor});
     return response ? std::move(*response) : problem(response.error());
   }
   if (other_method) return problem(405, "invalid", "this path is asked with another method");
@@ -202,6 +232,18 @@ Result<std::string> text_of(const Json& body, const char* key) {
 }
 
 Result<std::string> text_or(const Json& body, const char* key, std::string fallback) { return body.contains(key) ? text_of(body, key) : Result<std::string>(std::move(fallback)); }
+
+Result<std::vector<std::string>> texts_of(const Json& body, const char* key) {
+  constexpr std::size_t kMost = 1'000;
+  const auto it = body.find(key);
+  if (it == body.end() || !it->is_array() || it->empty() || it->size() > kMost) return make_error(Code::invalid, std::string("body.") + key, fmt::format("expected 1 to {} texts", kMost));
+  std::vector<std::string> out;
+  for (const Json& one : *it) {
+    if (!one.is_string() || one.get_ref<const std::string&>().empty() || one.get_ref<const std::string&>().size() > kMaxText) return make_error(Code::invalid, std::string("body.") + key, "expected texts");
+    out.push_back(one.get<std::string>());
+  }
+  return out;
+}
 
 Result<std::uint64_t> number_of(const http::Request& request, const char* key, std::uint64_t fallback, std::uint64_t most) {
   const std::string_view text = request.param(key);

@@ -16,6 +16,8 @@
 
 namespace claw::api {
 
+struct Who;
+
 struct ApiDeps {
   Agent& agent;  // config(), store(), vault() and audit() alone: those may be used by several threads
   Disk& disk;
@@ -32,6 +34,8 @@ class Api {
   explicit Api(ApiDeps deps) : d_(deps), started_(deps.clock.mono()) {}
   // `address` is what is listened on: "127.0.0.1:7433".
   http::Response answer(const http::Request& request, const std::string& address);
+  // Each route as "POST /api/v1/plans": for a test that leaves none out.
+  static std::vector<std::string> all_routes();
   // What changed since the evaluation before, as a "tenants" event.
   void tell_evaluation(const Seen* before, const Seen& now);
 
@@ -40,7 +44,8 @@ class Api {
   struct Call;  // a request and what its path named
   using Handler = Result<http::Response> (Api::*)(const Call&);
   static const std::vector<Route>& routes();
-  http::Response dispatch(const http::Request& request);
+  http::Response admitted(const http::Request& request, const std::string& address);
+  http::Response dispatch(const http::Request& request, const Who& who);
   http::Response page(const http::Request& request);
 
   Result<http::Response> health(const Call&);
@@ -65,6 +70,9 @@ class Api {
   Result<http::Response> audit_head(const Call&);
   Result<http::Response> snapshots(const Call&);
   Result<http::Response> skills(const Call&);
+  Result<http::Response> tokens(const Call&);
+  Result<http::Response> create_token(const Call&);
+  Result<http::Response> revoke_token(const Call&);
   Result<http::Response> follow(const Call&);
 
   Result<http::Response> wish_analysis(const Call&);
@@ -87,8 +95,15 @@ class Api {
   Result<http::Response> wish_breakers(const Call& call);
   Result<http::Response> wish_breaker_reset(const Call& call);
   Result<http::Response> decide(const Call& call, bool approve);
+  bool still_good(const Token& token) const;
+  // Of a tenant that the caller does not see: as if there were none.
+  Result<StoredFinding> visible_finding(const Call& call, const std::string& id);
+  Result<StoredPlan> visible_plan(const Call& call, const std::string& hash);
+  Result<ExecutionRecord> visible_execution(const Call& call, const std::string& id);
+  Result<Operation> visible_operation(const Call& call, const std::string& id);
   Result<std::string> plan_facts(const std::string& hash);  // of a plan, without its messages; kept
   QueueId real_queue(const std::string& broker, const std::string& shown) const;
+  TenantId owner_of(const QueueId& queue) const;  // empty: nobody's that was seen
 
   ApiDeps d_;
   const MonoTime started_;

@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/guarded.h"
@@ -22,7 +23,9 @@ class Events {
   void publish(std::string type, std::string json);
   // Everything after `last_id`; from now on when that is empty; one "resync" first when it is not in the ring any more.
   // A reader that falls out of the ring gets a "resync" too. Must not outlive this object.
-  std::unique_ptr<http::Feed> follow(std::string_view last_id, std::string hello);
+  // `filter` says what the reader gets of an event, nothing for what is none of his; empty: all of it.
+  using Filter = std::function<std::optional<std::string>(const std::string& type, const std::string& json)>;
+  std::unique_ptr<http::Feed> follow(std::string_view last_id, std::string hello, Filter filter = {});
 
  private:
   friend class Follower;

@@ -31,8 +31,8 @@ std::optional<Refused> admit(const http::Request& request, const Door& door) {
     const std::string_view origin = request.header("origin");
     if (!origin.empty() && origin != "http://" + std::string(host)) return Refused{403, "a foreign origin may not ask"};
     if (foreign_site(request)) return Refused{403, "another site may not ask"};
-    if (!for_everybody(request) && (!request.peer.uid || (*request.peer.uid != door.own_uid && *request.peer.uid != 0)))
-      return Refused{403, "only the agent's own user and root may ask here"};
+    if (!door.token && !for_everybody(request) && (!request.peer.uid || (*request.peer.uid != door.own_uid && *request.peer.uid != 0)))
+      return Refused{403, "only the agent's own user and root may ask here, and who has a token"};
   }
   if (!changes) return std::nullopt;
   const std::string_view type = request.header("content-type");

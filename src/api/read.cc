@@ -37,6 +37,8 @@ const TenantTopology* find_tenant(const Topology& topology, std::string_view id)
   return it != topology.tenants.end() && it->tenant.id == id ? &*it : nullptr;
 }
 
+Error missing(const char* kind, const std::string& id, const char* words) { return make_error(Code::not_found, std::string(kind) + " " + id, words); }
+
 Error not_seen(const std::string& what) { return make_error(Code::not_found, what, "is not among what the agent saw last"); }
 
 Json finding_summary(const StoredFinding& found) {
@@ -67,22 +69,24 @@ Result<http::Response> Api::ready(const Call&) {
 Result<http::Response> Api::status(const Call& call) {
   const auto seen = d_.board.latest();
   Json troubles = Json::array();
-  if (seen)
+  if (seen && call.who.sees_all())
     for (const BrokerTrouble& t : seen->topology.troubles) troubles.push_back({{"broker", t.broker}, {"error", to_json(t.error)}});
   Json brokers = Json::array();
-  for (const BrokerConfig& b : d_.agent.config().brokers) brokers.push_back(b.name);
+  if (call.who.sees_all())
+    for (const BrokerConfig& b : d_.agent.config().brokers) brokers.push_back(b.name);
   return json_answer({{"agent", d_.agent.config().agent_id}, {"user", call.actor}, {"brake", brake_on(d_.disk, d_.agent.config().data_dir)}, {"now", rfc3339(d_.clock.now())},
                       {"evaluation", seen ? seen->number : 0}, {"evaluated_at", seen ? Json(rfc3339(seen->at)) : Json(nullptr)}, {"brokers", brokers}, {"troubles", troubles},
-                      {"audit_size", d_.agent.audit().size()}, {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(d_.clock.mono() - started_).count()}});
+                      {"audit_size", call.who.sees_all() ? d_.agent.audit().size() : 0}, {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(d_.clock.mono() - started_).count()}});
 }
 
 // By columns: ten thousand tenants are 40% smaller so, and parse faster.
-Result<http::Response> Api::tenants(const Call&) {
+Result<http::Response> Api::tenants(const Call& call) {
   const auto seen = d_.board.latest();
   if (!seen) return json_answer({{"evaluation", 0}, {"evaluated_at", nullptr}, {"id", Json::array()}, {"tier", Json::array()}, {"state", Json::array()}, {"severity_bps", Json::array()},
                                  {"backlog", Json::array()}, {"held", Json::array()}, {"oldest_age_ms", Json::array()}, {"max_age_ms", Json::array()}, {"max_backlog", Json::array()},
                                  {"time_to_drain_ms", Json::array()}, {"poison", Json::array()}, {"worst", Json::array()}});
-  auto kept = tenants_.with([&](const auto& t) { return t.first == seen->number ? t.second : std::string(); });
+  const bool all = call.who.sees_all();
+  auto kept = !all ? std::string() : tenants_.with([&](const auto& t) { return t.first == seen->number ? t.second : std::string(); });
   if (!kept.empty()) return http::Response{.body = std::move(kept)};
   CLAW_TRY_ASSIGN(const auto findings, d_.agent.store().findings(1'000));
   const auto poison = poison_by_tenant(findings, d_.clock.now() - std::chrono::hours(24));
@@ -90,7 +94,7 @@ Result<http::Response> Api::tenants(const Call&) {
   for (const char* column : {"id", "tier", "state", "severity_bps", "backlog", "held", "oldest_age_ms", "max_age_ms", "max_backlog", "time_to_drain_ms", "poison", "worst"}) out[column] = Json::array();
   for (const TenantHealth& h : seen->health.tenants) {
     const TenantTopology* t = find_tenant(seen->topology, h.id);
-    if (t == nullptr) continue;
+    if (t == nullptr || !call.who.sees(h.id)) continue;
     const auto count = poison.find(h.id);
     const Sla& sla = t->tenant.sla;
     out["id"].push_back(h.id);
@@ -107,7 +111,7 @@ Result<http::Response> Api::tenants(const Call&) {
     out["worst"].push_back(!h.breaches.empty() ? fmt::format("{} {}, limit {}", h.breaches[0].what, h.breaches[0].actual, h.breaches[0].limit) : h.symptoms.empty() ? "" : h.symptoms[0].words);
   }
   std::string text = out.dump();
-  tenants_.with([&](auto& t) { t = {seen->number, text}; });
+  if (all) tenants_.with([&](auto& t) { t = {seen->number, text}; });
   return http::Response{.body = std::move(text)};
 }
 
@@ -132,7 +136,7 @@ void Api::tell_evaluation(const Seen* before, const Seen& now) {
 Result<http::Response> Api::tenant(const Call& call) {
   const auto seen = d_.board.latest();
   const TenantTopology* t = seen ? find_tenant(seen->topology, call.names[0]) : nullptr;
-  if (t == nullptr) return not_seen("tenant " + call.names[0]);
+  if (t == nullptr || !call.who.sees(call.names[0])) return not_seen("tenant " + call.names[0]);
   Json out = to_json(t->tenant);
   out["queues"] = Json::array();
   for (const QueueView& q : t->queues) out["queues"].push_back(to_json(q));
@@ -152,14 +156,15 @@ Result<http::Response> Api::topology(const Call& call) {
   if (!seen) return json_answer({{"tenants", Json::array()}, {"troubles", Json::array()}, {"total", 0}});
   const std::string_view focus = call.request.param("focus");
   Topology some;
-  some.troubles = seen->topology.troubles;
+  if (call.who.sees_all()) some.troubles = seen->topology.troubles;
   for (const TenantHealth& h : seen->health.tenants) {
     if (some.tenants.size() == limit) break;
+    if (!call.who.sees(h.id)) continue;
     if (!focus.empty() && h.id != focus) continue;
     if (const TenantTopology* t = find_tenant(seen->topology, h.id)) some.tenants.push_back(*t);
   }
   Json out = to_json(some);
-  out["total"] = seen->topology.tenants.size();
+  out["total"] = std::count_if(seen->topology.tenants.begin(), seen->topology.tenants.end(), [&](const TenantTopology& t) { return call.who.sees(t.tenant.id); });
   return json_answer(out);
 }
 
@@ -172,6 +177,14 @@ QueueId Api::real_queue(const std::string& broker, const std::string& shown) con
   return {broker, shown};
 }
 
+TenantId Api::owner_of(const QueueId& queue) const {
+  if (const auto seen = d_.board.latest())
+    for (const TenantTopology& t : seen->topology.tenants)
+      for (const QueueView& q : t.queues)
+        if (q.id == queue) return t.tenant.id;
+  return {};
+}
+
 Result<http::Response> Api::queue(const Call& call) {
   const QueueId id = real_queue(call.names[0], call.names[1]);
   CLAW_TRY_ASSIGN(const std::uint64_t minutes, number_of(call.request, "minutes", 60, 7 * 24 * 60));
@@ -179,7 +192,7 @@ Result<http::Response> Api::queue(const Call& call) {
   if (!seen) return not_seen("queue " + escape(id.text()));
   for (const TenantTopology& t : seen->topology.tenants)
     for (const QueueView& q : t.queues) {
-      if (q.id != id) continue;
+      if (q.id != id || !call.who.sees(t.tenant.id)) continue;
       CLAW_TRY_ASSIGN(const auto samples, d_.agent.store().samples(id, d_.clock.now() - std::chrono::minutes(minutes)));
       const std::size_t step = samples.size() / kPoints + 1;
       Json at = Json::array(), backlog = Json::array(), acknowledged = Json::array(), held = Json::array();
@@ -200,13 +213,40 @@ Result<http::Response> Api::findings(const Call& call) {
   const std::string_view tenant = call.request.param("tenant");
   Json all = Json::array();
   for (const StoredFinding& f : found)
-    if (all.size() < kListed && (tenant.empty() || f.tenant == tenant)) all.push_back(finding_summary(f));
+    if (all.size() < kListed && (tenant.empty() || f.tenant == tenant) && call.who.sees(f.tenant)) all.push_back(finding_summary(f));
   return json_answer({{"findings", all}});
 }
 
 Result<http::Response> Api::finding(const Call& call) {
-  CLAW_TRY_ASSIGN(const StoredFinding found, d_.agent.store().finding(call.names[0]));
+  CLAW_TRY_ASSIGN(const StoredFinding found, visible_finding(call, call.names[0]));
   return json_answer(finding_summary(found));
+}
+
+Result<StoredFinding> Api::visible_finding(const Call& call, const std::string& id) {
+  CLAW_TRY_ASSIGN(StoredFinding found, d_.agent.store().finding(id));
+  if (!call.who.sees(found.tenant)) return missing("finding", id, "no such finding; see: deployclaw findings list");
+  return found;
+}
+
+Result<StoredPlan> Api::visible_plan(const Call& call, const std::string& hash) {
+  Result<StoredPlan> found = d_.agent.store().plan(hash);
+  const Error none = missing("plan", hash, "no such plan; make one with: deployclaw plan --tenant T");
+  if (!found) return call.who.sees_all() ? std::move(found).error() : none;  // not even that two begin alike
+  CLAW_TRY_ASSIGN(const std::string facts, plan_facts(found->hash));
+  if (!call.who.sees(Json::parse(facts).at("tenant"))) return none;
+  return found;
+}
+
+Result<ExecutionRecord> Api::visible_execution(const Call& call, const std::string& id) {
+  CLAW_TRY_ASSIGN(ExecutionRecord record, d_.agent.store().execution(id));
+  if (!call.who.sees(record.tenant)) return missing("execution", id, "no such execution; see: deployclaw executions list");
+  return record;
+}
+
+Result<Operation> Api::visible_operation(const Call& call, const std::string& id) {
+  CLAW_TRY_ASSIGN(Operation found, d_.operations.find(id));
+  if (!call.who.sees(found.tenant)) return missing("operation", id, "no such operation; those that ended long ago are forgotten");
+  return found;
 }
 
 Result<std::string> Api::plan_facts(const std::string& hash) {
@@ -244,7 +284,7 @@ Result<http::Response> Api::plans(const Call& call) {
     if (all.size() == 50) break;
     CLAW_TRY_ASSIGN(const std::string facts, plan_facts(plan.hash));
     Json one = Json::parse(facts);
-    if (!tenant.empty() && one.at("tenant") != tenant) continue;
+    if ((!tenant.empty() && one.at("tenant") != tenant) || !call.who.sees(one.at("tenant"))) continue;
     one.update({{"state", plan.state}, {"decided_by", plan.approver}, {"reason", escape(plan.reason)}, {"moved_at", rfc3339(plan.at)}});
     all.push_back(std::move(one));
   }
@@ -252,7 +292,7 @@ Result<http::Response> Api::plans(const Call& call) {
 }
 
 Result<http::Response> Api::plan(const Call& call) {
-  CLAW_TRY_ASSIGN(const StoredPlan plan, d_.agent.store().plan(call.names[0]));
+  CLAW_TRY_ASSIGN(const StoredPlan plan, visible_plan(call, call.names[0]));
   CLAW_TRY_ASSIGN(const std::string facts, plan_facts(plan.hash));
   Json one = Json::parse(facts);
   one.update({{"state", plan.state}, {"decided_by", plan.approver}, {"reason", escape(plan.reason)}, {"moved_at", rfc3339(plan.at)}});
@@ -266,30 +306,32 @@ Result<http::Response> Api::executions(const Call& call) {
   const std::string_view tenant = call.request.param("tenant");
   Json all = Json::array();
   for (const ExecutionRecord& r : records)
-    if (tenant.empty() || r.tenant == tenant) all.push_back(Json::parse(execution_to_json(r, -1)));
+    if ((tenant.empty() || r.tenant == tenant) && call.who.sees(r.tenant)) all.push_back(Json::parse(execution_to_json(r, -1)));
   return json_answer({{"executions", all}});
 }
 
 Result<http::Response> Api::execution(const Call& call) {
-  CLAW_TRY_ASSIGN(const ExecutionRecord record, d_.agent.store().execution(call.names[0]));
+  CLAW_TRY_ASSIGN(const ExecutionRecord record, visible_execution(call, call.names[0]));
   return http::Response{.body = execution_to_json(record, -1)};
 }
 
-Result<http::Response> Api::operations(const Call&) {
+Result<http::Response> Api::operations(const Call& call) {
   std::string all;
   for (const Operation& o : d_.operations.list()) {
     if (all.size() > 512 * 1024) break;
+    if (!call.who.sees(o.tenant)) continue;
     all += (all.empty() ? "" : ",") + operation_json(o);
   }
   return http::Response{.body = "{\"operations\":[" + all + "]}"};
 }
 
 Result<http::Response> Api::operation(const Call& call) {
-  CLAW_TRY_ASSIGN(const Operation found, d_.operations.find(call.names[0]));
+  CLAW_TRY_ASSIGN(const Operation found, visible_operation(call, call.names[0]));
   return http::Response{.body = operation_json(found)};
 }
 
 Result<http::Response> Api::operation_result(const Call& call) {
+  CLAW_TRY(visible_operation(call, call.names[0]));
   CLAW_TRY_ASSIGN(std::string result, d_.operations.result(call.names[0]));
   return http::Response{.body = std::move(result)};
 }
@@ -320,12 +362,14 @@ Result<http::Response> Api::audit_proof(const Call& call) {
   return json_answer({{"index", std::stoull(index)}, {"bytes", entries.front().bytes}, {"proof", proof}, {"verifier_key", d_.agent.audit().verifier_key()}});
 }
 
-Result<http::Response> Api::snapshots(const Call&) {
+Result<http::Response> Api::snapshots(const Call& call) {
   CLAW_TRY_ASSIGN(const auto all, d_.agent.vault().list());
   Json out = Json::array();
-  for (const SnapshotInfo& s : all)
+  for (const SnapshotInfo& s : all) {
+    if (!call.who.sees_all() && !visible_execution(call, s.execution_id)) continue;
     out.push_back({{"execution_id", s.execution_id}, {"queue", escape(s.queue)}, {"messages", s.messages}, {"plaintext_bytes", s.plaintext_bytes}, {"stored_bytes", s.stored_bytes},
                    {"ciphertext_sha256", s.ciphertext_sha256}, {"merkle_root", s.merkle_root}, {"key_id", s.key_id}});
+  }
   return json_answer({{"snapshots", out}});
 }
 
@@ -337,10 +381,30 @@ Result<http::Response> Api::skills(const Call&) {
   return json_answer({{"skills", out}});
 }
 
+bool Api::still_good(const Token& token) const {
+  const auto all = d_.agent.store().tokens();
+  return all && d_.clock.now() < token.expires && std::any_of(all->begin(), all->end(), [&](const Token& t) { return t.id == token.id && !t.revoked; });
+}
+
+// What concerns nobody, and what concerns the caller's own tenants.
 Result<http::Response> Api::follow(const Call& call) {
   const auto seen = d_.board.latest();
   std::string hello = Json{{"now", rfc3339(d_.clock.now())}, {"evaluation", seen ? seen->number : 0}}.dump();
-  http::Response response{.type = "text/event-stream", .headers = {{"X-Accel-Buffering", "no"}}, .feed = d_.events.follow(call.request.header("last-event-id"), std::move(hello))};
+  Events::Filter filter;
+  if (call.who.token)
+    filter = [who = call.who, good = true, this](const std::string& type, const std::string& json) mutable -> std::optional<std::string> {
+      if (type == "tick") good = good && still_good(*who.token);  // every few seconds
+      if (!good) return std::nullopt;
+      if (type == "brake" || type == "tick" || who.sees_all()) return json;
+      Json event = Json::parse(json);
+      if (type != "tenants") return who.sees(event.value("tenant", "")) ? std::optional(json) : std::nullopt;
+      Json mine = Json::array();
+      for (Json& row : event["rows"])
+        if (who.sees(row.at(0))) mine.push_back(std::move(row));
+      event["rows"] = std::move(mine);
+      return event.dump();
+    };
+  http::Response response{.type = "text/event-stream", .headers = {{"X-Accel-Buffering", "no"}}, .feed = d_.events.follow(call.request.header("last-event-id"), std::move(hello), std::move(filter))};
   return response;
 }
 

@@ -94,6 +94,26 @@ class Remote final : public AgentCalls {
     CLAW_TRY(carry_out(fmt::format("/api/v1/breakers/{}/reset", http::percent_encode(broker)), {{"reason", reason}}, {}, silent(), {}));
     return {};
   }
+  Result<NewToken> create_token(const TokenWish& wish, const std::string&) override {
+    Json scopes = Json::array();
+    for (const Scope one : wish.scopes) scopes.push_back(std::string(name(one)));
+    Json body = {{"name", wish.name}, {"scopes", scopes}, {"life_s", wish.life.count() / 1'000}};
+    if (wish.tenants) body["tenants"] = *wish.tenants;
+    CLAW_TRY_ASSIGN(const std::string made, ask("POST", "/api/v1/tokens", body));
+    return read_as(made, [](const Json& j) { return NewToken{token_from(j), j.at("secret").get<std::string>()}; });
+  }
+  Result<std::vector<Token>> tokens() override {
+    CLAW_TRY_ASSIGN(const std::string all, ask("GET", "/api/v1/tokens"));
+    return read_as(all, [](const Json& j) {
+      std::vector<Token> out;
+      for (const Json& one : j.at("tokens")) out.push_back(token_from(one));
+      return out;
+    });
+  }
+  Status revoke_token(const std::string& id, const std::string&) override {
+    CLAW_TRY(ask("POST", "/api/v1/tokens/" + http::percent_encode(id) + "/revoke", Json::object()));
+    return {};
+  }
 
  private:
   template <class F>

@@ -343,4 +343,19 @@ std::vector<BreakerLine> breakers_from(const Json& j) {
   return list<BreakerLine>(j.at("breakers"), [](const Json& l) { return BreakerLine{l.at("broker"), l.at("state"), l.at("words"), l.at("openings")}; });
 }
 
+Json to_json(const Token& token) {
+  Json scopes = Json::array();
+  for (const Scope one : token.scopes) scopes.push_back(std::string(name(one)));
+  return {{"id", token.id}, {"name", token.name}, {"scopes", scopes}, {"tenants", token.tenants ? Json(*token.tenants) : Json(nullptr)}, {"creator", token.creator},
+          {"created", rfc3339(token.created)}, {"expires", rfc3339(token.expires)}, {"revoked", token.revoked}};
+}
+
+Token token_from(const Json& j) {
+  Token token{.id = j.at("id"), .name = j.at("name"), .scopes = {}, .tenants = {}, .creator = j.at("creator"), .created = time_from(j.at("created")), .expires = time_from(j.at("expires")), .revoked = j.at("revoked")};
+  for (const Json& one : j.at("scopes"))
+    if (const auto known = scope(one.get<std::string>())) token.scopes.insert(*known);
+  if (!j.at("tenants").is_null()) token.tenants = j.at("tenants").get<std::set<TenantId>>();
+  return token;
+}
+
 }  // namespace claw::api

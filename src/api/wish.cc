@@ -42,6 +42,7 @@ Status phrase_is(const Json& body, const std::string& expected) {
 }  // namespace
 
 Result<http::Response> Api::accept(const Call& call, Operation asked, Operations::Work work) {
+  if (!call.who.sees(asked.tenant)) return make_error(Code::denied, asked.kind, asked.tenant.empty() ? "speaks of all tenants, and the token is for some" : "the token is not for this tenant");
   asked.actor = call.actor;
   const std::string key(call.request.header("idempotency-key"));
   if (key.size() > 200) return make_error(Code::invalid, "Idempotency-Key", "at most 200 bytes");
@@ -68,7 +69,7 @@ Result<http::Response> Api::wish_scan(const Call& call) {
     CLAW_TRY_ASSIGN(const std::string queue, text_of(call.body, "queue"));
     target.queue = real_queue(broker, queue);
   }
-  return accept(call, wish("scan", tenant, target.queue ? target.queue->text() : ""),
+  return accept(call, wish("scan", target.queue ? owner_of(*target.queue) : tenant, target.queue ? target.queue->text() : ""),
                 [target](Agent& agent, Operations::Task& task) { return as_result(agent.detect_poison_messages(target, task)); });
 }
 
@@ -93,7 +94,7 @@ Result<http::Response> Api::wish_breaker_reset(const Call& call) {
 }
 
 Result<http::Response> Api::wish_label(const Call& call) {
-  CLAW_TRY_ASSIGN(const StoredFinding found, d_.agent.store().finding(call.names[0]));
+  CLAW_TRY_ASSIGN(const StoredFinding found, visible_finding(call, call.names[0]));
   CLAW_TRY_ASSIGN(const std::string label, text_of(call.body, "label"));
   CLAW_TRY_ASSIGN(const std::string reason, text_of(call.body, "reason"));
   const std::optional<Said> known = said(label);
@@ -108,7 +109,7 @@ Result<http::Response> Api::wish_approval(const Call& call) { return decide(call
 Result<http::Response> Api::wish_rejection(const Call& call) { return decide(call, false); }
 
 Result<http::Response> Api::decide(const Call& call, bool approve) {
-  CLAW_TRY_ASSIGN(const StoredPlan stored, d_.agent.store().plan(call.names[0]));
+  CLAW_TRY_ASSIGN(const StoredPlan stored, visible_plan(call, call.names[0]));
   CLAW_TRY_ASSIGN(const std::string reason, text_of(call.body, "reason"));
   CLAW_TRY_ASSIGN(const std::string facts, plan_facts(stored.hash));
   return accept(call, wish(approve ? "approve" : "reject", Json::parse(facts).at("tenant"), stored.hash),
@@ -120,7 +121,7 @@ Result<http::Response> Api::decide(const Call& call, bool approve) {
 
 // What is applied is what was shown: If-Match names the plan by its whole hash, the phrase says that a person read it.
 Result<http::Response> Api::wish_apply(const Call& call) {
-  CLAW_TRY_ASSIGN(const StoredPlan stored, d_.agent.store().plan(call.names[0]));
+  CLAW_TRY_ASSIGN(const StoredPlan stored, visible_plan(call, call.names[0]));
   const std::string_view match = call.request.header("if-match");
   if (match.empty()) return problem(428, "invalid", "If-Match with the plan's hash is required");
   if (match != '"' + stored.hash + '"') return problem(412, "conflict", "If-Match names another plan than this one: " + stored.hash);
@@ -148,7 +149,7 @@ Result<http::Response> Api::wish_rollback(const Call& call) {
     return make_error(Code::invalid, "body.order", "expected original or tail");
   const RestoreOrder wanted = order == name(RestoreOrder::exact) ? RestoreOrder::exact : RestoreOrder::tail;
   CLAW_TRY_ASSIGN(const std::string id, execution_of_rollback_key(key));
-  CLAW_TRY_ASSIGN(const ExecutionRecord record, d_.agent.store().execution(id));
+  CLAW_TRY_ASSIGN(const ExecutionRecord record, visible_execution(call, id));
   return accept(call, wish("rollback", record.tenant, key), [key, id, wanted, tenant = record.tenant, actor = call.actor](Agent& agent, Operations::Task& task) {
     task.execution(id, tenant);
     return as_result(agent.rollback(key, actor, task, wanted));
@@ -158,7 +159,7 @@ Result<http::Response> Api::wish_rollback(const Call& call) {
 Result<http::Response> Api::wish_verification(const Call& call) {
   const Json timeout = call.body.value("timeout_ms", Json(10'000));
   if (!timeout.is_number_unsigned() || Millis(timeout.get<std::int64_t>()) > kMaxTimeout) return make_error(Code::invalid, "body.timeout_ms", "expected milliseconds, at most ten minutes");
-  CLAW_TRY_ASSIGN(const ExecutionRecord record, d_.agent.store().execution(call.names[0]));
+  CLAW_TRY_ASSIGN(const ExecutionRecord record, visible_execution(call, call.names[0]));
   return accept(call, wish("verify", record.tenant, record.execution_id), [id = record.execution_id, wait = Millis(timeout.get<std::int64_t>())](Agent& agent, Operations::Task& task) {
     return as_result(agent.verify_consumer_recovery(id, wait, task));
   });
@@ -171,16 +172,53 @@ Result<http::Response> Api::wish_check(const Call& call) {
 Result<http::Response> Api::answer_question(const Call& call) {
   const auto yes = call.body.find("yes");
   if (yes == call.body.end() || !yes->is_boolean()) return make_error(Code::invalid, "body.yes", "expected true or false");
-  CLAW_TRY_ASSIGN(const Operation asked, d_.operations.find(call.names[0]));
+  CLAW_TRY_ASSIGN(const Operation asked, visible_operation(call, call.names[0]));
   if (asked.actor != call.actor) return make_error(Code::denied, "operation " + asked.id, "asks " + asked.actor);
   CLAW_TRY(d_.operations.answer(asked.id, yes->get<bool>()));
   return json_answer({{"id", asked.id}, {"yes", yes->get<bool>()}});
 }
 
 Result<http::Response> Api::cancel(const Call& call) {
+  CLAW_TRY(visible_operation(call, call.names[0]));
   CLAW_TRY(d_.operations.cancel(call.names[0]));
   CLAW_TRY_ASSIGN(const Operation operation, d_.operations.find(call.names[0]));
   return http::Response{.body = operation_json(operation)};
+}
+
+Result<http::Response> Api::tokens(const Call&) {
+  CLAW_TRY_ASSIGN(const auto all, d_.agent.store().tokens());
+  Json out = Json::array();
+  for (const Token& token : all) out.push_back(to_json(token));
+  return json_answer({{"tokens", out}, {"now", rfc3339(d_.clock.now())}});
+}
+
+// The secret is in this answer and nowhere else, ever.
+Result<http::Response> Api::create_token(const Call& call) {
+  TokenWish wish;
+  CLAW_TRY_ASSIGN(wish.name, text_of(call.body, "name"));
+  CLAW_TRY_ASSIGN(const std::vector<std::string> scopes, texts_of(call.body, "scopes"));
+  for (const std::string& word : scopes) {
+    const auto one = scope(word);
+    if (!one) return make_error(Code::invalid, "body.scopes", "expected observe, plan, approve, apply or restore");
+    wish.scopes.insert(*one);
+  }
+  if (call.body.contains("tenants")) {
+    CLAW_TRY_ASSIGN(const std::vector<std::string> tenants, texts_of(call.body, "tenants"));
+    wish.tenants.emplace(tenants.begin(), tenants.end());
+  }
+  if (const auto life = call.body.find("life_s"); life != call.body.end()) {
+    if (!life->is_number_unsigned() || life->get<std::uint64_t>() > 400u * 24 * 3'600) return make_error(Code::invalid, "body.life_s", "expected seconds, at most a year");
+    wish.life = Millis(life->get<std::int64_t>() * 1'000);
+  }
+  CLAW_TRY_ASSIGN(const NewToken made, claw::create_token(wish, call.actor, d_.agent.store(), d_.agent.audit(), d_.random, d_.clock));
+  Json out = to_json(made.token);
+  out["secret"] = made.secret;
+  return json_answer(out, 201);
+}
+
+Result<http::Response> Api::revoke_token(const Call& call) {
+  CLAW_TRY(claw::revoke_token(call.names[0], call.actor, d_.agent.store(), d_.agent.audit(), d_.clock));
+  return json_answer({{"id", call.names[0]}, {"revoked", true}});
 }
 
 // At once, on this thread: the brake waits for nobody. On first, recorded afterwards; off the other way round.

@@ -41,7 +41,8 @@ struct Options {
   double confidence = 0;
   std::uint64_t index = 0, canary = 10;
   double rate = 50;
-  std::string signature, to, wait = "30s", label;
+  std::string signature, to, wait = "30s", label, life = "30d";
+  std::vector<std::string> scopes, tenants;
 };
 
 // One line a stage on stderr; a bar while it runs when stderr is a terminal.
@@ -267,6 +268,55 @@ class Session {
     return with_agent([&](AgentCalls& agent) -> int {
       if (const Status done = agent.reset_breaker(o_.id, deps_.user, o_.reason); !done) return fail(done.error());
       return emit(o_.id + ": its breaker is closed, as new.\n", [&] { return nlohmann::json{{"broker", o_.id}, {"state", "closed"}}.dump(1); });
+    });
+  }
+
+  int tokens_create() {
+    TokenWish wish{.name = o_.id, .scopes = {}, .tenants = {}};
+    for (const std::string& word : o_.scopes) {
+      const auto one = scope(word);
+      if (!one) return fail(make_error(Code::invalid, "--scope " + escape(word, 40), "expected observe, plan, approve, apply or restore"));
+      wish.scopes.insert(*one);
+    }
+    if (!o_.tenants.empty()) wish.tenants.emplace(o_.tenants.begin(), o_.tenants.end());
+    const Result<Millis> life = parse_duration(o_.life);
+    if (!life) return fail(life.error());
+    wish.life = *life;
+    return with_agent([&](AgentCalls& agent) -> int {
+      const auto made = agent.create_token(wish, deps_.user);
+      if (!made) return fail(made.error());
+      const std::string text = fmt::format("{}\n\nThis is the only time that it is shown. It is {} of {}, may {} and expires at {}.\nUse it as:  Authorization: Bearer dct_...\n", made->secret, made->token.id,
+                                           escape(made->token.name), scopes_of(made->token), rfc3339(made->token.expires));
+      return emit(text, [&] {
+        nlohmann::json out = token_json(made->token);
+        out["secret"] = made->secret;
+        return out.dump(1);
+      });
+    });
+  }
+
+  int tokens_list() {
+    return with_agent([&](AgentCalls& agent) -> int {
+      const auto all = agent.tokens();
+      if (!all) return fail(all.error());
+      std::vector<std::vector<std::string>> rows = {{"TOKEN", "NAME", "MAY", "TENANTS", "MADE BY", "EXPIRES", "STATE"}};
+      nlohmann::json out = nlohmann::json::array();
+      for (const Token& t : *all) {
+        std::string tenants = t.tenants ? "" : "all";
+        if (t.tenants)
+          for (const TenantId& tenant : *t.tenants) tenants += (tenants.empty() ? "" : " ") + tenant;
+        rows.push_back({t.id, escape(t.name), scopes_of(t), tenants, escape(t.creator), rfc3339(t.expires), t.revoked ? "revoked" : deps_.clock.now() >= t.expires ? "expired" : "good"});
+        out.push_back(token_json(t));
+      }
+      return emit(all->empty() ? "No tokens. Make one with: deployclaw tokens create NAME --scope observe\n" : table(rows, {false, false, false, false, false, false, false}),
+                  [&] { return nlohmann::json{{"tokens", out}}.dump(1); });
+    });
+  }
+
+  int tokens_revoke() {
+    return with_agent([&](AgentCalls& agent) -> int {
+      if (const Status done = agent.revoke_token(o_.id, deps_.user); !done) return fail(done.error());
+      return emit(o_.id + " opens nothing any more.\n", [&] { return nlohmann::json{{"id", o_.id}, {"revoked", true}}.dump(1); });
     });
   }
 
@@ -738,7 +788,7 @@ class Session {
   // `trouble` is what the last evaluation saw: while all is well the pauses grow to four intervals.
   int watch(Agent& agent, api::Service& service, ServiceManager& manager, Millis interval, const bool& trouble) {
     const auto event = [this](std::string_view text) { say(text); };
-    const std::string hello = fmt::format("agent {} watches {}; dashboard http://{}", agent.config().agent_id, counted(agent.config().tenants.size(), "tenant"), service.address());
+    const std::string hello = fmt::format("agent {} watches {}; dashboard http://{}", agent.config().agent_id, counted(agent.config().tenants.size(), "tenant") + (agent.config().patterns.empty() ? "" : " and those that " + counted(agent.config().patterns.size(), "pattern") + " find"), service.address());
     event(hello);
     manager.ready(hello);
     BothProgress shown(progress_, service.progress());
@@ -816,6 +866,18 @@ class Session {
       text = std::move(stored.text);
     }
     return plan_from_text(text, plan);
+  }
+
+  static std::string scopes_of(const Token& token) {
+    std::string words;
+    for (const Scope one : token.scopes) words += (words.empty() ? "" : ", ") + std::string(name(one));
+    return words;
+  }
+  static nlohmann::json token_json(const Token& token) {
+    nlohmann::json scopes = nlohmann::json::array();
+    for (const Scope one : token.scopes) scopes.push_back(std::string(name(one)));
+    return {{"id", token.id}, {"name", escape(token.name)}, {"scopes", scopes}, {"tenants", token.tenants ? nlohmann::json(*token.tenants) : nlohmann::json(nullptr)},
+            {"creator", escape(token.creator)}, {"created", rfc3339(token.created)}, {"expires", rfc3339(token.expires)}, {"revoked", token.revoked}};
   }
 
   // Somebody tried to carry out a plan file that is not what its hash says: the audit log knows it, where this process keeps it.
@@ -1026,6 +1088,14 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
   CLI::App* reset = verb(breakers, "reset", "the broker is well again", &Session::breakers_reset);
   id(reset, "broker");
   reset->add_option("--reason", o.reason, "for the audit log")->required();
+  CLI::App* tokens = family("tokens", "keys to the API for others than the agent's own user");
+  CLI::App* made = verb(tokens, "create", "show a new one, once", &Session::tokens_create);
+  id(made, "name");
+  made->add_option("--scope", o.scopes, "observe, plan, approve, apply, restore; several with commas")->required()->delimiter(',');
+  made->add_option("--tenant", o.tenants, "for these alone; without it for all")->delimiter(',');
+  made->add_option("--life", o.life, "until it expires, at most a year");
+  verb(tokens, "list", "all of them, without their secrets", &Session::tokens_list);
+  id(verb(tokens, "revoke", "it opens nothing any more", &Session::tokens_revoke), "token");
   CLI::App* watch = verb(&app, "watch", "the worst tenants, live", &Session::watch_fleet);
   watch->add_option("--tenant", o.tenant);
   watch->add_option("--interval", o.interval, "between two looks");

@@ -6,11 +6,12 @@
 
 #include <mutex>
 #include <optional>
+#include <sstream>
 
 namespace claw {
 namespace {
 
-constexpr int kSchemaVersion = 3;
+constexpr int kSchemaVersion = 4;
 constexpr Millis kHistoryKept[] = {std::chrono::hours(1), std::chrono::days(1), std::chrono::days(7)};  // by what `keep` says
 
 constexpr const char* kSchema = R"sql(
@@ -46,8 +47,21 @@ CREATE TABLE notice (number INTEGER PRIMARY KEY AUTOINCREMENT, route TEXT NOT NU
 PRAGMA user_version = 3;
 )sql";
 
+constexpr const char* kSince4 = R"sql(
+CREATE TABLE token (id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, name TEXT NOT NULL, scopes TEXT NOT NULL, tenants TEXT,
+                    creator TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL, revoked INTEGER NOT NULL) STRICT;
+PRAGMA user_version = 4;
+)sql";
+
 std::int64_t to_db(WallTime time) { return time.time_since_epoch().count(); }
 WallTime from_db(std::int64_t ms) { return WallTime(Millis(ms)); }
+
+// Words that are separated by blanks.
+template <class F>
+void each_word(const std::string& text, F&& word) {
+  std::istringstream words(text);
+  for (std::string one; words >> one;) word(one);
+}
 
 // One prepared statement; bind in order, then step.
 class Statement {
@@ -133,7 +147,7 @@ class SqliteStore final : public Store {
       CLAW_TRY(Statement(db_, sql).run());
     CLAW_TRY_ASSIGN(const int version, schema_version());
     if (version == kSchemaVersion) return {};
-    const std::string steps = fmt::format("BEGIN; {} {} {} COMMIT;", version < 1 ? kSchema : "", version < 2 ? kSince2 : "", kSince3);
+    const std::string steps = fmt::format("BEGIN; {} {} {} {} COMMIT;", version < 1 ? kSchema : "", version < 2 ? kSince2 : "", version < 3 ? kSince3 : "", kSince4);
     if (sqlite3_exec(db_, steps.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
       return make_error(Code::corrupt, "state.db", sqlite3_errmsg(db_));
     return {};
@@ -307,6 +321,41 @@ class SqliteStore final : public Store {
     }
   }
 
+  Status save_token(const Token& token, const std::string& hash) override {
+    std::string scopes, tenants;
+    for (const Scope one : token.scopes) scopes += (scopes.empty() ? "" : " ") + std::string(name(one));
+    if (token.tenants)
+      for (const TenantId& tenant : *token.tenants) tenants += (tenants.empty() ? "" : " ") + tenant;
+    const std::lock_guard lock(mutex_);
+    return Statement(db_, "INSERT INTO token (id, hash, name, scopes, tenants, creator, created, expires, revoked) VALUES (?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?)")
+        .text(token.id).text(hash).text(token.name).text(scopes).text(tenants).text(token.creator).integer(to_db(token.created)).integer(to_db(token.expires)).integer(token.revoked).run();
+  }
+
+  Result<std::vector<Token>> tokens() override {
+    const std::lock_guard lock(mutex_);
+    Statement query(db_, "SELECT id, name, scopes, tenants, creator, created, expires, revoked FROM token ORDER BY created DESC, id");
+    std::vector<Token> all;
+    for (;;) {
+      CLAW_TRY_ASSIGN(const bool row, query.step());
+      if (!row) return all;
+      all.push_back(token_in(query));
+    }
+  }
+
+  Result<std::optional<Token>> token_by_hash(const std::string& hash) override {
+    const std::lock_guard lock(mutex_);
+    Statement query(db_, "SELECT id, name, scopes, tenants, creator, created, expires, revoked FROM token WHERE hash = ?");
+    CLAW_TRY_ASSIGN(const bool row, query.text(hash).step());
+    return row ? std::optional(token_in(query)) : std::nullopt;
+  }
+
+  Status revoke_token(const std::string& id) override {
+    const std::lock_guard lock(mutex_);
+    CLAW_TRY(Statement(db_, "UPDATE token SET revoked = 1 WHERE id = ?").text(id).run());
+    if (sqlite3_changes(db_) == 0) return make_error(Code::not_found, "token " + id, "no such token; see: deployclaw tokens list");
+    return {};
+  }
+
   Status save_memories(const std::vector<std::pair<QueueId, std::string>>& memories) override {
     const std::lock_guard lock(mutex_);
     return transaction([&]() -> Status {
@@ -395,6 +444,18 @@ class SqliteStore final : public Store {
   }
 
  private:
+  static Token token_in(const Statement& row) {
+    Token token{.id = row.column_text(0), .name = row.column_text(1), .scopes = {}, .tenants = {}, .creator = row.column_text(4), .created = from_db(row.column_integer(5)),
+                .expires = from_db(row.column_integer(6)), .revoked = row.column_integer(7) != 0};
+    each_word(row.column_text(2), [&](const std::string& word) {
+      if (const auto one = scope(word)) token.scopes.insert(*one);
+    });
+    const std::string tenants = row.column_text(3);
+    if (!tenants.empty()) token.tenants.emplace();
+    each_word(tenants, [&](const std::string& tenant) { token.tenants->insert(tenant); });
+    return token;
+  }
+
   static StoredFinding finding_of(const Statement& row) {
     return {.id = row.column_text(0), .tenant = row.column_text(1), .at = from_db(row.column_integer(2)), .json = row.column_text(3)};
   }

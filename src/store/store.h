@@ -15,6 +15,7 @@
 #include "model/plan.h"
 #include "model/queue.h"
 #include "model/sample.h"
+#include "model/token.h"
 
 namespace claw {
 
@@ -104,6 +105,11 @@ class Store {
   virtual Result<std::vector<std::pair<std::string, std::string>>> alerts() = 0;  // (id, JSON) of those that are open
   virtual Result<std::vector<Notice>> notices(WallTime due, std::size_t limit) = 0;  // undelivered and due, of each route the oldest
   virtual Status notice_delivered(std::int64_t number) = 0;
+  // A token is known by the hash of its secret alone.
+  virtual Status save_token(const Token& token, const std::string& hash) = 0;
+  virtual Result<std::vector<Token>> tokens() = 0;  // newest first
+  virtual Result<std::optional<Token>> token_by_hash(const std::string& hash) = 0;
+  virtual Status revoke_token(const std::string& id) = 0;
   virtual Status notice_failed(std::int64_t number, WallTime next) = 0;
 };
 

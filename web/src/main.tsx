@@ -1,7 +1,7 @@
 import { CSPProvider } from '@base-ui/react/csp-provider';
 import { QueryClient, QueryClientProvider, useMutation, useQuery } from '@tanstack/react-query';
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link, Outlet, RouterProvider, useNavigate } from '@tanstack/react-router';
-import { Activity, Archive, Bug, ClipboardCheck, FileClock, Gauge, Hand, Moon, Network, Wrench } from 'lucide-react';
+import { Activity, Archive, Bug, ClipboardCheck, FileClock, Gauge, Hand, KeyRound, Moon, Network, Wrench } from 'lucide-react';
 import { StrictMode, useEffect, useState, useSyncExternalStore } from 'react';
 import { createRoot } from 'react-dom/client';
 import { api, must, type Operation, once } from './api/client';
@@ -44,7 +44,7 @@ function Brake({ on }: { on: boolean }) {
 
 const NAV = [
   ['/', 'Fleet', Gauge, 'f'], ['/findings', 'Findings', Bug, 'p'], ['/plans', 'Plans', ClipboardCheck, 'l'], ['/runs', 'Runs', Activity, 'r'],
-  ['/topology', 'Topology', Network, 't'], ['/audit', 'Audit log', FileClock, 'a'], ['/snapshots', 'Snapshots', Archive, 'n'], ['/skills', 'Skills', Wrench, 's'],
+  ['/topology', 'Topology', Network, 't'], ['/audit', 'Audit log', FileClock, 'a'], ['/snapshots', 'Snapshots', Archive, 'n'], ['/skills', 'Skills', Wrench, 's'], ['/access', 'Access', KeyRound, 'k'],
 ] as const;
 
 /** `g` and a letter goes to a page, `/` to the filter, `?` shows this. Nothing destructive has a key. */
@@ -122,6 +122,7 @@ const routes = [
   createRoute({ getParentRoute: under, path: '/audit', validateSearch: (s: Record<string, unknown>): { entry?: number } => (Number.isInteger(s.entry) ? { entry: Number(s.entry) } : {}), component: lazyRouteComponent(() => import('./pages/Audit')) }),
   createRoute({ getParentRoute: under, path: '/snapshots', component: lazyRouteComponent(() => import('./pages/Snapshots')) }),
   createRoute({ getParentRoute: under, path: '/skills', component: lazyRouteComponent(() => import('./pages/Skills')) }),
+  createRoute({ getParentRoute: under, path: '/access', component: lazyRouteComponent(() => import('./pages/Access')) }),
 ] as const;
 const router = createRouter({ routeTree: root.addChildren([...routes]), defaultPreload: 'intent' });
 declare module '@tanstack/react-router' {

@@ -2,83 +2,12 @@
 // plan, approval, live drain, audit proof, rollback. On the way every page is looked at in both themes by axe, every
 // answer of the API is held against openapi.yaml, and no page may break the CSP, call out or throw.
 //   DEPLOYCLAW=path node web/test/journey.mjs     screenshots: build/web-shots
-import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
 import { request } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { chromium } from 'playwright-core';
+import { join } from 'node:path';
 import { contract } from './contract.mjs';
-
-const root = resolve(import.meta.dirname, '../..');
-const deployclaw = process.env.DEPLOYCLAW ?? join(root, 'build/release/deployclaw');
-const MESSAGES = 20_000;
-const HOSTILE = 'hostile:<img src=x onerror=alert(1)>\u202e\u0007"';
-const dir = mkdtempSync(join(tmpdir(), 'claw-web-'));
-const shots = join(root, 'build/web-shots');
-mkdirSync(shots, { recursive: true });
-
-const children = [];
-const failures = [];
-const say = (text) => console.log(text);
-function expect(what, ok, detail = '') {
-  if (ok) return say(`  ok    ${what}`);
-  failures.push(what);
-  say(`  FAIL  ${what}  ${detail}`);
-}
-
-const freePort = () => new Promise((done) => { const s = createServer().listen(0, '127.0.0.1', () => { const { port } = s.address(); s.close(() => done(port)); }); });
-function start(command, args, options = {}) {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
-  child.text = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (b) => (child.text = (child.text + b).slice(-20_000)));
-  children.push(child);
-  return child;
-}
-async function end() {
-  for (const child of children.reverse()) {
-    if (child.exitCode !== null) continue;
-    const gone = new Promise((done) => child.once('exit', done));
-    child.kill('SIGTERM');
-    await Promise.race([gone, sleep(8_000)]);
-    child.kill('SIGKILL');
-  }
-  rmSync(dir, { recursive: true, force: true });
-}
-async function until(what, seconds, probe) {
-  for (const stop = Date.now() + seconds * 1000; Date.now() < stop; await sleep(200)) {
-    const value = await (async () => probe())().catch(() => undefined);
-    if (value) return value;
-  }
-  throw new Error(`waited ${seconds} s for: ${what}`);
-}
-
-async function stage() {
-  const redisPort = await freePort();
-  const url = `redis://127.0.0.1:${redisPort}`;
-  start('redis-server', ['--port', redisPort, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir]);
-  const cli = (...args) => execFileSync('redis-cli', ['-p', redisPort, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-  await until('redis', 10, () => cli('ping').includes('PONG'));
-  const node = (...args) => execFileSync('node', args, { cwd: join(root, 'demo'), encoding: 'utf8' });
-  const staged = JSON.parse(node('incident.mjs', 'generate', '--url', url, '--messages', MESSAGES, '--seed', 7, '--truth', join(dir, 'truth.json')));
-  node('consumer.mjs', '--url', url, '--fleet', '--warmup');
-  start('node', ['consumer.mjs', '--url', url, '--fleet', '--processed', join(dir, 'processed.json'), '--log', join(dir, 'consumers.log')], { cwd: join(root, 'demo') });
-  cli('XADD', HOSTILE, '*', 'body', '{"a": "<script>alert(1)</script>\u202e"}');
-  cli('XGROUP', 'CREATE', HOSTILE, '<b>group</b>\u200b', '0');
-  const port = await freePort();
-  const config = readFileSync(join(root, 'demo/deployclaw.yaml'), 'utf8').replace(/^.*sqs.*\n/gm, '')
-    .replaceAll('@REDIS_URL@', `${url}/0`).replaceAll('@DATA_DIR@', join(dir, 'agent')).replaceAll('@LISTEN@', `127.0.0.1:${port}`)
-    .replaceAll('@MAX_BACKLOG@', String(Math.floor((192_000 * MESSAGES) / 847_293))).replace('autonomy: act', 'autonomy: propose')
-    .replace('\nprofiles:', '\n  hostile:\n    like: quiet\n    queues:\n      - {broker: redis-eu, match: "hostile:*"}\n\nprofiles:');
-  writeFileSync(join(dir, 'deployclaw.yaml'), config);
-  const agent = start(deployclaw, ['serve', '--config', join(dir, 'deployclaw.yaml')]);
-  const base = `http://127.0.0.1:${port}`;
-  await until(`the agent at ${base}`, 30, async () => (await fetch(`${base}/readyz`)).ok).catch((e) => { throw new Error(`${e.message}\n${agent.text}`); });
-  return { base, port, poison: staged.poison, claw: (...args) => execFileSync(deployclaw, [...args, '--config', join(dir, 'deployclaw.yaml')], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }) };
-}
+import { expect, open, root, run, say, shots, stage } from './world.mjs';
 
 const raw = (port, headers, path = '/api/v1/status', method = 'GET', body = '') => new Promise((done, fail) => {
   const r = request({ host: '127.0.0.1', port, path, method, headers: { ...headers, ...(body ? { 'content-length': Buffer.byteLength(body) } : {}) } }, (res) => { res.resume(); res.on('end', () => done(res.statusCode)); });
@@ -115,10 +44,7 @@ async function look(page, name) {
 }
 
 async function browse({ base, claw, poison }) {
-  const browser = await chromium.launchPersistentContext(join(dir, 'chromium'), {
-    executablePath: '/usr/bin/chromium', headless: true, viewport: { width: 1440, height: 900 },
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
+  const browser = await open();
   const broken = [];
   const foreign = [];
   await browser.addInitScript(() => { window.cspBroken = []; document.addEventListener('securitypolicyviolation', (e) => window.cspBroken.push(`${e.effectiveDirective} ${e.blockedURI} ${e.sample}`)); });
@@ -199,6 +125,20 @@ async function browse({ base, claw, poison }) {
     await look(page, 'topology');
     await visit('/skills', '.panel');
     await look(page, 'skills');
+
+    say('tokens');
+    await visit('/access', '#token-name');
+    await look(page, 'access-empty');
+    await page.fill('#token-name', 'grafana');
+    await page.fill('#token-tenants', 'tenant_42');
+    await page.getByRole('button', { name: 'Make the token' }).click();
+    const secret = (await page.locator('.secret').innerText()).trim();
+    await look(page, 'access');
+    const held = async (path) => (await fetch(base + path, { headers: { authorization: `Bearer ${secret}` } })).status;
+    expect('the token opens what it is for, and nothing else', (await held('/api/v1/tenants/tenant_42')) === 200 && (await held('/api/v1/tenants/hostile')) === 404 && (await held('/api/v1/audit/head')) === 403);
+    await page.getByRole('button', { name: 'Revoke grafana' }).click();
+    await page.waitForSelector('.list td:has-text("revoked")');
+    expect('a revoked token opens nothing', (await held('/api/v1/tenants/tenant_42')) === 401);
     await visit(`/queues/redis-eu/${encodeURIComponent('orders:tenant_42')}`, '.uplot');
     await look(page, 'queue');
     await visit('/tenants/hostile', '.list td');
@@ -244,20 +184,11 @@ async function browse({ base, claw, poison }) {
   expect('no request leaves the agent', foreign.length === 0, foreign.join(' '));
 }
 
-const began = Date.now();
-try {
+await run('dashboard', async () => {
   const world = await stage();
   await gates(world);
   await browse(world);
   const wrong = await contract(world.base, join(root, 'src/api/openapi.yaml'));
   expect(`answers are as openapi.yaml says (${wrong.checked} checked)`, wrong.errors.length === 0 && wrong.checked > 15, wrong.errors.join('; '));
   expect('the agent answers the CLI as before', world.claw('topology', '-o', 'json').includes('tenant_42'));
-} catch (error) {
-  failures.push(error.message);
-  say(`  FAIL  ${error.stack}`);
-  for (const child of children) if (child.spawnfile.includes('deployclaw')) say(child.text.slice(-3_000));
-} finally {
-  await end();
-}
-say(`dashboard: ${failures.length === 0 ? 'all as it should be' : `${failures.length} failures`}, ${Math.round((Date.now() - began) / 1000)} s; screenshots in build/web-shots`);
-process.exit(failures.length === 0 ? 0 : 1);
+});
