@@ -18,10 +18,13 @@ std::string place(const std::string& path) {
   return shown.empty() ? "body" : escape(shown, 120) + " field";
 }
 
+// Where the nesting begins: the rest of a path of 64 steps helps nobody.
+std::string outermost(const std::string& path) { return path.substr(0, std::min(path.find('[', 1), path.find('.', 1))); }
+
 std::string defect_words(const std::string& kind, const std::string& path) {
   if (kind == "malformed_json") return "malformed JSON in " + place(path);
   if (kind == "invalid_utf8") return "invalid UTF-8 in " + place(path);
-  if (kind == "too_deep") return "JSON nested deeper than 64 in " + place(path);
+  if (kind == "too_deep") return "JSON nested deeper than 64 in " + place(outermost(path));
   if (kind == "malformed_messagepack") return "malformed MessagePack in " + place(path);
   if (kind == "malformed_protobuf") return "malformed Protobuf in " + place(path);
   if (kind == "malformed_avro") return "malformed Avro in " + place(path);

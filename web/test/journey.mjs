@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { contract } from './contract.mjs';
-import { expect, open, root, run, say, shots, stage } from './world.mjs';
+import { expect, open, root, run, say, shots, stage, until } from './world.mjs';
 
 const raw = (port, headers, path = '/api/v1/status', method = 'GET', body = '') => new Promise((done, fail) => {
   const r = request({ host: '127.0.0.1', port, path, method, headers: { ...headers, ...(body ? { 'content-length': Buffer.byteLength(body) } : {}) } }, (res) => { res.resume(); res.on('end', () => done(res.statusCode)); });
@@ -147,6 +147,17 @@ async function browse({ base, claw, poison }) {
     const shown = await page.evaluate(() => ({ made: document.querySelectorAll('main img, main script, main b > b').length, text: document.querySelector('main').textContent }));
     expect('hostile names are text', shown.made === 0 && shown.text.includes('<img src=x') && !/[\u202e\u0007\u200b]/.test(shown.text));
     await look(page, 'hostile');
+    const json = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"tenant":"hostile"}' };
+    const { id: scan } = await (await fetch(`${base}/api/v1/scans`, json)).json();
+    await until('the scan of hostile bodies', 60, async () => (await (await fetch(`${base}/api/v1/operations/${scan}`)).json()).state === 'done');
+    const { findings } = await (await fetch(`${base}/api/v1/findings?tenant=hostile`)).json();
+    expect(`hostile bodies are found: ${findings.map((f) => f.signature).join('; ')}`, findings.length >= 2 && findings.some((f) => f.signature === 'JSON nested deeper than 64 in deep field'));
+    for (const f of findings) {
+      await visit(`/findings/${encodeURIComponent(f.finding_id)}`, '.ev li');
+      const body = await page.evaluate(() => ({ made: document.querySelectorAll('main img, main script, main iframe').length, text: document.querySelector('main').textContent, wide: document.documentElement.scrollWidth > innerWidth }));
+      expect(`a hostile body is text: ${f.signature}`, body.made === 0 && !body.wide && body.text.length < 20_000 && !/[\u0000-\u0008\u000b-\u001f\u200b-\u200f\u202a-\u202e\u2066-\u2069]/.test(body.text));
+    }
+    await look(page, 'hostile-finding');
 
     say('brake');
     await page.getByRole('button', { name: 'Brake', exact: true }).click();

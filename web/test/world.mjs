@@ -1,6 +1,7 @@
 // What the dashboard's tests stand on: a real Redis with an incident in it, its consumers, an agent, and Chromium.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -50,6 +51,27 @@ export async function until(what, seconds, probe) {
   throw new Error(`waited ${seconds} s for: ${what}`);
 }
 
+/** What somebody might send to break a page: each of it delivered three times and never acknowledged, among good ones that were. */
+const BODIES = {
+  script: (n) => `{"id": ${n}, "<img src=x onerror=alert(1)>": <script>alert(1)</script>`,
+  bidi: (n) => `{"id": ${n}, "note\u202e\u2066": gpj.exe\u202e\u200b}`,
+  control: (n) => `{"id": ${n}, "title": "\u0000\u0007\u001b[2J\u001b]0;owned\u0007 \r\n"`,
+  megabyte: (n) => `{"id": ${n}, "blob": "${'A'.repeat(1 << 20)}`,
+  deep: (n) => `{"id": ${n}, "deep": ${'['.repeat(10_000)}${']'.repeat(10_000)}}`,
+};
+async function spoil(redis) {
+  await redis.del(HOSTILE);
+  const group = '<b>group</b>\u200b', ids = [];
+  for (let n = 0; n < 1_000; n += 1) {
+    const kinds = Object.values(BODIES), bad = n % 4 === 0 && n < 4 * 25 * kinds.length ? kinds[(n / 4) % kinds.length] : null;
+    ids.push([await redis.call('XADD', HOSTILE, '*', 'body', bad ? bad(n) : `{"id": ${n}, "note": "fine"}`), bad !== null]);
+  }
+  await redis.call('XGROUP', 'CREATE', HOSTILE, group, '0');
+  await redis.call('XREADGROUP', 'GROUP', group, 'c<i>', 'COUNT', '2000', 'STREAMS', HOSTILE, '>');
+  for (const [id, bad] of ids) await (bad ? redis.call('XCLAIM', HOSTILE, group, 'c<i>', '0', id, 'RETRYCOUNT', '3', 'JUSTID') : redis.call('XACK', HOSTILE, group, id));
+  redis.disconnect();
+}
+
 /** The incident of the demo, small: an agent that proposes, on a Redis with consumers that choke. */
 export async function stage() {
   const redisPort = await freePort();
@@ -61,8 +83,8 @@ export async function stage() {
   const staged = JSON.parse(node('incident.mjs', 'generate', '--url', url, '--messages', MESSAGES, '--seed', 7, '--truth', join(dir, 'truth.json')));
   node('consumer.mjs', '--url', url, '--fleet', '--warmup');
   start('node', ['consumer.mjs', '--url', url, '--fleet', '--processed', join(dir, 'processed.json'), '--log', join(dir, 'consumers.log')], { cwd: join(root, 'demo') });
-  cli('XADD', HOSTILE, '*', 'body', '{"a": "<script>alert(1)</script>\u202e"}');
-  cli('XGROUP', 'CREATE', HOSTILE, '<b>group</b>\u200b', '0');
+  const Redis = createRequire(join(root, 'demo/package.json'))('ioredis');
+  await spoil(new Redis(url));
   const port = await freePort();
   const config = readFileSync(join(root, 'demo/deployclaw.yaml'), 'utf8').replace(/^.*sqs.*\n/gm, '')
     .replaceAll('@REDIS_URL@', `${url}/0`).replaceAll('@DATA_DIR@', join(dir, 'agent')).replaceAll('@LISTEN@', `127.0.0.1:${port}`)
