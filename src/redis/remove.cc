@@ -295,6 +295,8 @@ class Sweep {
   std::chrono::nanoseconds time(std::int64_t depth) const { return cost_ * depth; }
   // With a quarter to spare, for a server that is slower the next time.
   bool reaches(std::int64_t depth) const { return time(depth) * 5 / 4 <= most_; }
+  // Without that: good for one message, which tells whether the server is slow or was only held up.
+  bool may_try(std::int64_t depth) const { return time(depth) <= most_; }
   void took(std::chrono::nanoseconds time, std::int64_t depth) {
     if (depth < kTelling || time == time.zero()) return;
     const auto each = std::max(std::chrono::nanoseconds(20), time / depth);
@@ -325,7 +327,8 @@ Status sweep_list(Connection& connection, const RemoveRequest& request, std::vec
   std::int64_t shift = 0, head_shift = 0;  // head_shift: what was removed nearer to the head than what follows
   for (std::size_t next = 0; next < order.size();) {
     const auto at = [&](std::size_t i) { return places[order[i]]; };
-    if (!sweep.reaches(depth.of(at(next)))) {
+    const bool sure = sweep.reaches(depth.of(at(next)));
+    if (!sure && !sweep.may_try(depth.of(at(next)))) {
       removals[order[next++]].fate = Fate::too_deep;
       continue;
     }
@@ -333,8 +336,8 @@ Status sweep_list(Connection& connection, const RemoveRequest& request, std::vec
     const bool upper = depth.upper(at(next));
     std::int64_t deepest = 0;
     // A slice keeps to one half, so that its sweep never walks the whole list.
-    for (std::size_t bytes = 0; next < order.size() && slice.size() < pace.slice(sweep.time(depth.of(at(next)))) && bytes < kSliceBytes &&
-                                depth.upper(at(next)) == upper && sweep.reaches(depth.of(at(next))); ++next) {
+    for (std::size_t bytes = 0; next < order.size() && slice.size() < (sure ? pace.slice(sweep.time(depth.of(at(next)))) : 1) && bytes < kSliceBytes &&
+                                depth.upper(at(next)) == upper && (sure == sweep.reaches(depth.of(at(next)))); ++next) {
       bytes += size_of(request.messages[order[next]]);
       deepest = depth.of(at(next));
       slice.push_back(order[next]);
