@@ -295,11 +295,13 @@ class Sweep {
   std::chrono::nanoseconds time(std::int64_t depth) const { return cost_ * depth; }
   // With a quarter to spare, for a server that is slower the next time.
   bool reaches(std::int64_t depth) const { return time(depth) * 5 / 4 <= most_; }
-  // Without that: good for one message, which tells whether the server is slow or was only held up.
-  bool may_try(std::int64_t depth) const { return time(depth) <= most_; }
+  // Without that, after a walk that was much slower than those before: good for one message, which tells whether the server is slow
+  // or was only held up.
+  bool may_try(std::int64_t depth) const { return in_doubt_ && time(depth) <= most_; }
   void took(std::chrono::nanoseconds time, std::int64_t depth) {
     if (depth < kTelling || time == time.zero()) return;
     const auto each = std::max(std::chrono::nanoseconds(20), time / depth);
+    in_doubt_ = each > cost_ * 3 / 2;
     // At most double at once: a server that was held up once is not a slow server.
     cost_ = each > cost_ ? std::min(each, cost_ * 2) : (cost_ + each) / 2;
   }
@@ -307,6 +309,7 @@ class Sweep {
  private:
   std::chrono::nanoseconds most_;
   std::chrono::nanoseconds cost_ = kSweepCost;
+  bool in_doubt_ = false;
 };
 
 // One try at the messages `order` names, at the places it gives by index.
