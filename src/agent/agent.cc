@@ -39,6 +39,8 @@ constexpr Millis kFirstPause{5'000};  // after one that gave the acting agent no
 constexpr const char* kNoRecovery = "no-recovery";  // journal steps beside those of the drain
 constexpr const char* kExpected = "recovery-expected";
 constexpr const char* kReached = "recovery-reached";
+constexpr Millis kHeldPause = std::chrono::minutes(1);  // before an execution that is held is tried again; doubles
+constexpr Millis kLongestHeldPause = std::chrono::hours(1);
 constexpr Millis kLongestPause = std::chrono::minutes(5);
 constexpr Millis kHistoryWindow = std::chrono::minutes(10);
 constexpr Millis kBaselineWindow = std::chrono::hours(6);
@@ -302,6 +304,7 @@ class LocalAgent final : public Agent {
     CLAW_TRY_ASSIGN(const Health health, health_within(kTickPatience, std::nullopt));
     CLAW_TRY(tell(health, event));
     CLAW_TRY(check_expectations(health, event));
+    CLAW_TRY(try_held_again(event, progress));
     std::vector<ExecutionRecord> done;
     for (const TenantHealth& tenant : health.tenants) {
       const Tenant& known = *tenant_of(tenant.id);
@@ -1190,6 +1193,7 @@ class LocalAgent final : public Agent {
 
   // The execution stays unfinished in the store: the next start of the agent, or a rollback, settles it.
   Result<ExecutionRecord> cut_off(ExecutionRecord record, StageTimer timer, const Error& error) {
+    if (error.code == Code::refused) braked_.insert(record.execution_id);
     record.stages.push_back(timer.end(StageStatus::failed, error.message()));
     record.state = "held";
     record.reason = error.message();
@@ -1207,8 +1211,33 @@ class LocalAgent final : public Agent {
     return {};
   }
 
+  // What was held because a broker went away goes on when it is back; each time in vain doubles the pause. What the brake stopped
+  // somebody stopped: it waits for a rollback or a new start of the agent.
+  Status try_held_again(const std::function<void(std::string_view)>& event, Progress& progress) {
+    if (brake_on()) return {};
+    CLAW_TRY_ASSIGN(const std::vector<std::string> ids, store_->unfinished());
+    std::erase_if(held_, [&](const auto& h) { return std::find(ids.begin(), ids.end(), h.first) == ids.end(); });
+    for (const std::string& id : ids) {
+      if (braked_.contains(id)) continue;
+      Pause& pause = held_[id];
+      if (pause.length == Millis(0)) {  // seen for the first time
+        pause = {.until = deps_.clock.mono() + kHeldPause, .length = kHeldPause};
+        continue;
+      }
+      if (deps_.clock.mono() < pause.until) continue;
+      pause.length = std::min(pause.length * 2, kLongestHeldPause);
+      pause.until = deps_.clock.mono() + pause.length;
+      const Status settled = settle(id, progress);
+      if (!settled) CLAW_TRY(hold(id, settled.error(), progress));
+      CLAW_TRY_ASSIGN(const ExecutionRecord record, store_->execution(id));
+      event(fmt::format("{}: {} {}{}", record.tenant, id, record.state, record.reason.empty() ? "" : ": " + escape(record.reason)));
+    }
+    return {};
+  }
+
   // What cannot be settled now stops neither the other executions nor the agent: the next start tries again.
   Status hold(const std::string& id, const Error& error, Progress& progress) {
+    if (error.code == Code::refused) braked_.insert(id);
     CLAW_TRY_ASSIGN(ExecutionRecord record, store_->execution(id));
     record.state = "held";
     record.reason = error.message();
@@ -1441,6 +1470,8 @@ class LocalAgent final : public Agent {
   };
   std::map<TenantId, Expectation> expectations_;
   std::map<TenantId, skill::TriggerWatch> triggers_;
+  std::map<std::string, Pause> held_;        // by execution
+  std::set<std::string> braked_;             // executions that the brake stopped
   std::map<TenantId, Pause> pauses_;         // of the acting agent, in a breach in which it could do nothing
   std::map<std::string, std::string> said_;  // of what the log knows already: its state
 };

@@ -381,6 +381,50 @@ TEST_F(Consumers, no_recovery_is_put_back_also_when_the_agent_is_cut_off_before)
   EXPECT_EQ(in_queue(), static_cast<std::size_t>(kMessages));
 }
 
+TEST_F(Consumers, what_was_held_goes_on_by_itself_when_the_broker_is_back) {
+  bool down = false;
+  auto agent = start(kActing, [&](std::string_view step) { down = down || step == "result-0"; });
+  before_ = [&](std::string_view call) -> Status {
+    if (down && call != "discover") return make_error(Code::unavailable, "fake", "gone");
+    if (call == "discover") world_->with([](testing::FakeWorld& w) { w.queues.at("q").groups[0].acknowledged += 100; });
+    return {};
+  };
+  EXPECT_TRUE(any(tick(*agent), "held"));
+  const std::string id = agent->store().executions(1)->front().execution_id;
+  tick(*agent);
+  clock_.advance(std::chrono::minutes(2));
+  EXPECT_TRUE(any(tick(*agent), "held")) << "tried in vain";
+  down = false;
+  before_ = [&](std::string_view call) -> Status {
+    if (call == "discover") world_->with([](testing::FakeWorld& w) { w.queues.at("q").groups[0].acknowledged += 100; });
+    return {};
+  };
+  ASSERT_TRUE(agent->reset_breaker("b", "user:test", "it is back").ok());
+  clock_.advance(std::chrono::minutes(1));
+  EXPECT_FALSE(any(tick(*agent), id)) << "the pause has doubled";
+  clock_.advance(std::chrono::minutes(1));
+  EXPECT_TRUE(any(tick(*agent), "completed: finished after it was cut off"));
+  EXPECT_EQ(in_quarantine(), kPoison);
+  EXPECT_EQ(in_queue(), kMessages - kPoison);
+}
+
+TEST_F(Consumers, what_the_brake_stopped_does_not_go_on_by_itself) {
+  auto agent = start(kActing, [&](std::string_view step) { if (step == "result-0") brake(true); });
+  work(100);
+  EXPECT_TRUE(any(tick(*agent), "held"));
+  const std::string id = agent->store().executions(1)->front().execution_id;
+  const std::size_t moved = in_quarantine();
+  EXPECT_LT(moved, kPoison);
+  brake(false);
+  for (int i = 0; i < 5; ++i) {
+    clock_.advance(std::chrono::minutes(10));
+    tick(*agent);
+  }
+  EXPECT_EQ(in_quarantine(), moved);
+  EXPECT_EQ(agent->store().execution(id)->state, "held");
+  EXPECT_EQ(agent->rollback(rollback_key_of(id), "user:test", silent())->outcome.restored, moved);
+}
+
 TEST_F(Consumers, that_work_are_told_when_their_backlog_will_be_gone_and_later_whether_it_was) {
   work(100);
   auto agent = start(kActing);

@@ -39,9 +39,11 @@ GuardAnswer ask(skill::Guard guard, const Looked& queue) {
   std::abort();
 }
 
-// Of a stream those who spoke to the broker since the watch began; elsewhere those who are connected.
+// Of a stream those who spoke to the broker since the watch began; elsewhere those who are connected. Of consumers whose progress
+// nobody counts nothing can be said.
 std::uint64_t asking(const QueueView& view, Millis watched) {
   std::uint64_t count = 0;
+  if (!view.tells_progress) return count;
   if (view.type == QueueType::stream)
     for (const ConsumerView& c : view.consumers) count += c.idle_ms < static_cast<std::uint64_t>(watched.count()) ? 1 : 0;
   else
