@@ -243,6 +243,7 @@ class LocalAgent final : public Agent {
       return restores.error();
     }
     CLAW_TRY(ledger.journal("rollback-close", "{}"));
+    if (record.record.compliance_fingerprint.empty()) record.record.compliance_fingerprint = ledger.last_fingerprint();  // it was never closed
     record.state = "rolled_back";
     CLAW_TRY(store_->save_execution(record));
     CLAW_TRY(audit_->checkpoint());

@@ -340,6 +340,7 @@ TEST_F(Consumers, that_do_nothing_after_a_removal_have_it_put_back_and_somebody_
   EXPECT_EQ(record->state, "rolled_back");
   EXPECT_NE(record->reason.find("1 consumer acknowledged nothing in 30s while 3,800 messages wait; put back: 200"), std::string::npos) << record->reason;
   EXPECT_EQ(record->stages.back().stage, "consumer_recovery");
+  EXPECT_TRUE(record->record.compliance_fingerprint.starts_with("sha256:")) << record->record.compliance_fingerprint;
   EXPECT_EQ(record->stages.back().status, StageStatus::failed);
   EXPECT_EQ(in_queue(), static_cast<std::size_t>(kMessages));
   EXPECT_EQ(in_quarantine(), 0u);
