@@ -39,6 +39,7 @@ constexpr Millis kFirstPause{5'000};  // after one that gave the acting agent no
 constexpr const char* kNoRecovery = "no-recovery";  // journal steps beside those of the drain
 constexpr const char* kExpected = "recovery-expected";
 constexpr const char* kReached = "recovery-reached";
+constexpr std::string_view kTenantWord = "{tenant}";
 constexpr Millis kHeldPause = std::chrono::minutes(1);  // before an execution that is held is tried again; doubles
 constexpr Millis kLongestHeldPause = std::chrono::hours(1);
 constexpr Millis kLongestPause = std::chrono::minutes(5);
@@ -295,6 +296,40 @@ class LocalAgent final : public Agent {
     CLAW_TRY(lanes_.reset_breaker(broker));
     CLAW_TRY(record_immutable("breaker", json{{"broker", broker}, {"actor", escape(actor)}, {"to", "closed"}, {"reason", escape(reason)}}.dump()));
     return {};
+  }
+
+  Result<RestartReport> restart(const TenantId& tenant, const std::string& entry, const std::string& actor, const std::string& reason) override {
+    constexpr Millis kBetween = std::chrono::minutes(1);
+    CLAW_TRY(known(tenant));
+    const auto found = std::find_if(config_.restarts.begin(), config_.restarts.end(), [&](const RestartEntry& e) { return e.name == entry; });
+    const std::string what = "restart " + escape(entry, 64);
+    if (found == config_.restarts.end()) return make_error(Code::not_found, what, "is not under restarts: in " + config_.file);
+    json fields = {{"tenant", tenant}, {"entry", entry}, {"actor", escape(actor)}, {"reason", escape(reason)}};
+    const auto refused = [&](const std::string& why) -> Error {
+      fields["refusal"] = why;
+      const auto recorded = record_immutable("refusal", fields.dump());
+      return recorded ? make_error(Code::refused, what, why) : recorded.error();
+    };
+    if (brake_on()) return refused("the brake is on (or cannot be read): nothing is touched");
+    if (tenant.starts_with('-') || tenant.starts_with('.')) return refused("a tenant of that name cannot stand in a command");
+    const auto before = restarted_.find({tenant, entry});
+    if (before != restarted_.end() && deps_.clock.mono() - before->second < kBetween) return refused("it was restarted less than " + human(kBetween) + " ago");
+
+    RestartReport report{.entry = entry, .command = found->command, .user = found->user, .exit = {}};
+    for (std::string& word : report.command)
+      for (std::size_t at = word.find(kTenantWord); at != std::string::npos; at = word.find(kTenantWord, at + tenant.size())) word.replace(at, kTenantWord.size(), tenant);
+    for (const std::string& word : report.command) fields["command"].push_back(escape(word, 200));
+    fields["phase"] = "intent";
+    CLAW_TRY(record_immutable("restart", fields.dump()));
+    restarted_[{tenant, entry}] = deps_.clock.mono();
+    const Result<Exit> exit = run_command({.argv = report.command, .user = report.user, .timeout = found->timeout}, deps_.clock);
+    fields["phase"] = "result";
+    if (exit) fields.update({{"status", exit->status}, {"timed_out", exit->timed_out}, {"took_ms", exit->took.count()}, {"output_bytes", exit->output_bytes}, {"output", exit->output_sha256}});
+    else fields["error"] = escape(exit.error().message());
+    CLAW_TRY(record_immutable("restart", fields.dump()));
+    if (!exit) return exit.error();
+    report.exit = *exit;
+    return report;
   }
 
   Result<NewToken> create_token(const TokenWish& wish, const std::string& actor) override { return claw::create_token(wish, actor, *store_, *audit_, deps_.random, deps_.clock); }
@@ -1472,6 +1507,7 @@ class LocalAgent final : public Agent {
   std::map<TenantId, Expectation> expectations_;
   std::map<TenantId, skill::TriggerWatch> triggers_;
   std::map<std::string, Pause> held_;        // by execution
+  std::map<std::pair<TenantId, std::string>, MonoTime> restarted_;
   std::set<std::string> braked_;             // executions that the brake stopped
   std::map<TenantId, Pause> pauses_;         // of the acting agent, in a breach in which it could do nothing
   std::map<std::string, std::string> said_;  // of what the log knows already: its state

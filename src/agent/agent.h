@@ -14,6 +14,7 @@
 #include "audit/read.h"
 #include "base/clock.h"
 #include "base/disk.h"
+#include "base/process.h"
 #include "base/random.h"
 #include "base/result.h"
 #include "broker/broker.h"
@@ -121,6 +122,13 @@ struct DoctorLine {
   std::string fix;  // empty when nothing is to be done
 };
 
+struct RestartReport {
+  std::string entry;
+  std::vector<std::string> command;  // with the tenant's id in its place
+  std::string user;
+  Exit exit;
+};
+
 // The circuit breaker before one broker.
 struct BreakerLine {
   BrokerName broker;
@@ -161,6 +169,9 @@ class AgentCalls {
   virtual Result<std::vector<BreakerLine>> breakers() = 0;  // of each configured broker
   // An operator's word that the broker is well again: closed, as new. Code::unavailable while its last call has no answer.
   virtual Status reset_breaker(const BrokerName& broker, const std::string& actor, const std::string& reason) = 0;
+  // Runs an entry of the config's `restarts` for a tenant, as a person asked. Code::not_found: no such entry; refused: the brake is
+  // on, or this was restarted within the last minute. A program that fails is no error: the report says how it ended.
+  virtual Result<RestartReport> restart(const TenantId& tenant, const std::string& entry, const std::string& actor, const std::string& reason) = 0;
   // Tokens of the API (tokens.h).
   virtual Result<NewToken> create_token(const TokenWish& wish, const std::string& actor) = 0;
   virtual Result<std::vector<Token>> tokens() = 0;

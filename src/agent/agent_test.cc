@@ -631,5 +631,58 @@ TEST_F(Refused, without_room_for_the_snapshot) {
   expect_refused(*agent, agent->remediate("t", std::nullopt, "user:ada", {}, silent()), "disk_room");
 }
 
+// What may be restarted is the operator's own list, and each run of it is in the audit log before and after.
+class Restarts : public Consumers {
+ protected:
+  std::unique_ptr<Agent> open_agent() {
+    const std::string text = "agent: {data_dir: \"" + dir_ + "\"}\nbrokers: {b: {kind: redis, url: \"redis://127.0.0.1:1/0\"}}\ntenants: {t: {queues: [{broker: b, match: q}]}, -t: {queues: [{broker: b, match: r}]}}\n"
+                             "restarts:\n  work: {command: [/bin/sh, -c, 'echo \"$0\" >> " + dir_ + "/ran', 'worker@{tenant};{tenant}']}\n  fails: {command: [/bin/false], timeout: 5s}\n  gone: {command: [/no/such/program]}\n";
+    auto config = parse_config(text, "test.yaml");
+    EXPECT_TRUE(config.ok()) << config.error().message();
+    auto agent = Agent::open(*config,
+                             {.disk = system_disk(), .clock = clock_, .random = system_random(),
+                              .open_broker = [this](const BrokerConfig& b, Deadline) { return Result<std::unique_ptr<Broker>>(std::make_unique<testing::FakeBroker>(b.name, world_)); }},
+                             silent());
+    EXPECT_TRUE(agent.ok()) << agent.error().message();
+    return std::move(*agent);
+  }
+  std::string ran() const {
+    std::ifstream file(dir_ + "/ran");
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  std::string last_record(Agent& agent) const {
+    EXPECT_TRUE(agent.audit().checkpoint().ok());
+    return read_entries(system_disk(), dir_ + "/audit", 0, UINT64_MAX)->back().bytes;
+  }
+};
+
+TEST_F(Restarts, run_what_the_operator_wrote_once_a_minute_and_say_so_in_the_log) {
+  auto agent = open_agent();
+  const auto report = agent->restart("t", "work", "user:ada", "stalled for an hour");
+  ASSERT_TRUE(report.ok()) << report.error().message();
+  EXPECT_TRUE(report->exit.good());
+  EXPECT_EQ(ran(), "worker@t;t\n");
+  const std::string record = last_record(*agent);
+  for (const char* part : {R"("phase":"result")", R"("status":0)", R"("output":"sha256:)", R"("actor":"user:ada")", R"("reason":"stalled for an hour")", R"(worker@t;t)"}) EXPECT_NE(record.find(part), std::string::npos) << part << record;
+  EXPECT_EQ(agent->restart("t", "work", "user:ada", "again").error().code, Code::refused);
+  EXPECT_NE(last_record(*agent).find("refusal"), std::string::npos);
+  clock_.advance(Millis(60'000));
+  EXPECT_TRUE(agent->restart("t", "work", "user:ada", "again").ok());
+  EXPECT_EQ(ran(), "worker@t;t\nworker@t;t\n");
+}
+
+TEST_F(Restarts, nothing_else_is_run) {
+  auto agent = open_agent();
+  EXPECT_EQ(agent->restart("t", "nothing", "user:ada", "why").error().code, Code::not_found);
+  EXPECT_EQ(agent->restart("t; touch x", "work", "user:ada", "why").error().code, Code::not_found);
+  EXPECT_EQ(agent->restart("-t", "work", "user:ada", "why").error().code, Code::refused) << "it would be taken for an option";
+  EXPECT_EQ(agent->restart("t", "fails", "user:ada", "why")->exit.status, 1);
+  EXPECT_EQ(agent->restart("t", "gone", "user:ada", "why").error().code, Code::not_found);
+  EXPECT_NE(last_record(*agent).find("\"error\""), std::string::npos);
+  brake(true);
+  EXPECT_EQ(agent->restart("t", "work", "user:ada", "why").error().code, Code::refused);
+  EXPECT_EQ(ran(), "");
+}
+
 }  // namespace
 }  // namespace claw

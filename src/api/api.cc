@@ -125,6 +125,7 @@ const std::vector<Api::Route>& Api::routes() {
       {"POST", "/api/v1/remediations", &Api::wish_remediation, Need::apply},
       {"POST", "/api/v1/rollbacks", &Api::wish_rollback, Need::restore},
       {"POST", "/api/v1/executions/{execution}/verify", &Api::wish_verification},
+      {"POST", "/api/v1/restarts", &Api::wish_restart, Need::apply},
       {"POST", "/api/v1/checks", &Api::wish_check, Need::observe, true},
       {"POST", "/api/v1/breakers", &Api::wish_breakers, Need::observe, true},
       {"POST", "/api/v1/breakers/{broker}/reset", &Api::wish_breaker_reset, Need::apply, true},

@@ -92,6 +92,7 @@ class Api {
 
   Result<http::Response> accept(const Call& call, Operation wish, Operations::Work work);
   Result<http::Response> wish_label(const Call& call);
+  Result<http::Response> wish_restart(const Call& call);
   Result<http::Response> wish_breakers(const Call& call);
   Result<http::Response> wish_breaker_reset(const Call& call);
   Result<http::Response> decide(const Call& call, bool approve);

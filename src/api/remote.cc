@@ -94,6 +94,9 @@ class Remote final : public AgentCalls {
     CLAW_TRY(carry_out(fmt::format("/api/v1/breakers/{}/reset", http::percent_encode(broker)), {{"reason", reason}}, {}, silent(), {}));
     return {};
   }
+  Result<RestartReport> restart(const TenantId& tenant, const std::string& entry, const std::string&, const std::string& reason) override {
+    return call("/api/v1/restarts", {{"tenant", tenant}, {"entry", entry}, {"reason", reason}, {"phrase", "restart " + entry + " for " + tenant}}, silent(), restart_from);
+  }
   Result<NewToken> create_token(const TokenWish& wish, const std::string&) override {
     Json scopes = Json::array();
     for (const Scope one : wish.scopes) scopes.push_back(std::string(name(one)));

@@ -358,4 +358,16 @@ Token token_from(const Json& j) {
   return token;
 }
 
+Json to_json(const RestartReport& r) {
+  Json words = Json::array();
+  for (const std::string& word : r.command) words.push_back(escape(word, 200));
+  return {{"entry", r.entry}, {"command", words}, {"user", r.user}, {"status", r.exit.status}, {"timed_out", r.exit.timed_out}, {"took_ms", r.exit.took.count()},
+          {"output_bytes", r.exit.output_bytes}, {"output_sha256", r.exit.output_sha256}};
+}
+
+RestartReport restart_from(const Json& j) {
+  return {.entry = j.at("entry"), .command = j.at("command").get<std::vector<std::string>>(), .user = j.at("user"),
+          .exit = {.status = j.at("status"), .timed_out = j.at("timed_out"), .took = Millis(j.at("took_ms").get<std::int64_t>()), .output_bytes = j.at("output_bytes"), .output_sha256 = j.at("output_sha256")}};
+}
+
 }  // namespace claw::api

@@ -23,6 +23,7 @@ Json to_json(const Recovery& recovery);
 Json to_json(const RollbackReport& report);
 Json to_json(const std::vector<DoctorLine>& lines);
 Json to_json(const Token& token);
+Json to_json(const RestartReport& report);
 
 // Of to_json() alone: another text throws a std::exception.
 Error error_from(const Json& json);
@@ -37,5 +38,6 @@ std::vector<DoctorLine> doctor_from(const Json& json);
 Json to_json(const std::vector<BreakerLine>& lines);
 std::vector<BreakerLine> breakers_from(const Json& json);
 Token token_from(const Json& json);
+RestartReport restart_from(const Json& json);
 
 }  // namespace claw::api

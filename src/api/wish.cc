@@ -185,6 +185,14 @@ Result<http::Response> Api::cancel(const Call& call) {
   return http::Response{.body = operation_json(operation)};
 }
 
+Result<http::Response> Api::wish_restart(const Call& call) {
+  CLAW_TRY_ASSIGN(const std::string tenant, text_of(call.body, "tenant"));
+  CLAW_TRY_ASSIGN(const std::string entry, text_of(call.body, "entry"));
+  CLAW_TRY_ASSIGN(const std::string reason, text_of(call.body, "reason"));
+  CLAW_TRY(phrase_is(call.body, "restart " + entry + " for " + tenant));
+  return accept(call, wish("restart", tenant, entry), [tenant, entry, reason, actor = call.actor](Agent& agent, Operations::Task&) { return as_result(agent.restart(tenant, entry, actor, reason)); });
+}
+
 Result<http::Response> Api::tokens(const Call&) {
   CLAW_TRY_ASSIGN(const auto all, d_.agent.store().tokens());
   Json out = Json::array();

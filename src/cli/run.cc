@@ -271,6 +271,24 @@ class Session {
     });
   }
 
+  // A person's word: the agent itself never begins one.
+  int restart() {
+    if (!o_.yes && !deps_.terminal.in_is_tty) return not_asked();
+    return with_agent([&](AgentCalls& agent) -> int {
+      if (!o_.yes && !ask_yes("Run the restart " + escape(o_.id, 64) + " for " + escape(o_.tenant, 64) + "? Type yes: ")) return kNotConfirmed;
+      const auto report = agent.restart(o_.tenant, o_.id, deps_.user, o_.reason);
+      if (!report) return fail(report.error());
+      std::string words;
+      for (const std::string& word : report->command) words += (words.empty() ? "" : " ") + escape(word, 200);
+      const std::string how = report->exit.timed_out ? "was killed after " + human(report->exit.took) : fmt::format("ended with {} after {}", report->exit.status, human(report->exit.took));
+      emit(fmt::format("{} {}{}; {} bytes of output, {}\n", words, how, report->user.empty() ? "" : " as " + escape(report->user), report->exit.output_bytes, report->exit.output_sha256), [&] {
+        return nlohmann::json{{"entry", report->entry}, {"status", report->exit.status}, {"timed_out", report->exit.timed_out}, {"took_ms", report->exit.took.count()},
+                              {"output_bytes", report->exit.output_bytes}, {"output_sha256", report->exit.output_sha256}}.dump(1);
+      });
+      return report->exit.good() ? kDone : kFailed;
+    });
+  }
+
   int tokens_create() {
     TokenWish wish{.name = o_.id, .scopes = {}, .tenants = {}};
     for (const std::string& word : o_.scopes) {
@@ -1088,6 +1106,11 @@ int run(int argc, const char* const* argv, const CliDeps& deps) {
   CLI::App* reset = verb(breakers, "reset", "the broker is well again", &Session::breakers_reset);
   id(reset, "broker");
   reset->add_option("--reason", o.reason, "for the audit log")->required();
+  CLI::App* restarted = verb(&app, "restart", "run an entry of the config's restarts: for a tenant", &Session::restart);
+  restarted->add_option("entry", o.id, "its name")->required();
+  restarted->add_option("--tenant", o.tenant)->required();
+  restarted->add_option("--reason", o.reason, "for the audit log")->required();
+  restarted->add_flag("--yes", o.yes, "do not ask");
   CLI::App* tokens = family("tokens", "keys to the API for others than the agent's own user");
   CLI::App* made = verb(tokens, "create", "show a new one, once", &Session::tokens_create);
   id(made, "name");

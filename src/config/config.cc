@@ -44,10 +44,11 @@ class Schema {
   Config read(const Node& root) {
     Config out;
     out.file = file_;
-    keys(root, "", {"agent", "brokers", "tenants", "tenant_patterns", "profiles", "notifications"});
+    keys(root, "", {"agent", "brokers", "tenants", "tenant_patterns", "profiles", "notifications", "restarts"});
     if (const Node* agent = get(root, "agent")) read_agent(*agent, out);
     each(root, "brokers", [&](const std::string& name, const Node& node, const std::string& path) { out.brokers.push_back(broker(name, node, path)); });
     each(root, "notifications", [&](const std::string& name, const Node& node, const std::string& path) { out.routes.push_back(route(name, node, path)); });
+    each(root, "restarts", [&](const std::string& name, const Node& node, const std::string& path) { out.restarts.push_back(restart(name, node, path)); });
     each(root, "profiles", [&](const std::string& name, const Node& node, const std::string& path) { out.profiles[name] = tenant(name, node, path, out, false); });
     each(root, "tenants", [&](const std::string& name, const Node& node, const std::string& path) { out.tenants.push_back(tenant(name, node, path, out, true)); });
     if (const Node* patterns = get(root, "tenant_patterns")) read_patterns(*patterns, out);
@@ -241,6 +242,29 @@ class Schema {
       const bool there = std::any_of(known.routes.begin(), known.routes.end(), [&](const NotifyRoute& r) { return r.name == item.text; });
       if (there) out.push_back(item.text);
       else error(item, path, fmt::format("unknown notification '{}'", escape(item.text, 60)));
+    }
+    return out;
+  }
+
+  RestartEntry restart(const std::string& name, const Node& node, const std::string& path) {
+    RestartEntry out;
+    out.name = name;
+    if (!keys(node, path, {"command", "user", "timeout"})) return out;
+    const Node* command = get(node, "command");
+    if (command == nullptr || command->kind != Node::Kind::list || command->items.empty()) {
+      error(command == nullptr ? node : *command, join(path, "command"), "expected a list of words, the first an absolute path");
+      return out;
+    }
+    for (const Node& word : command->items) {
+      if (word.kind != Node::Kind::scalar || word.text.find('\0') != std::string::npos) wrong(word, join(path, "command"), "a word");
+      out.command.push_back(word.text);
+    }
+    if (!out.command[0].starts_with('/') || out.command[0].find('{') != std::string::npos) wrong(command->items[0], join(path, "command"), "an absolute path without {tenant}");
+    out.user = text(node, path, "user");
+    if (const Node* timeout = get(node, "timeout")) {
+      const Result<Millis> parsed = parse_duration(timeout->text);
+      if (!parsed || *parsed < Millis(1'000) || *parsed > Millis(120'000)) wrong(*timeout, join(path, "timeout"), "a duration from 1s to 2m");
+      else out.timeout = *parsed;
     }
     return out;
   }
@@ -451,6 +475,10 @@ tenants:
 #   chat:  {kind: slack, url: {env: SLACK_URL}}
 #   pager: {kind: pagerduty, routing_key: {env: PAGERDUTY_KEY}}
 #   am:    {kind: alertmanager, url: "http://127.0.0.1:9093"}
+
+# What "deployclaw restart NAME --tenant T" may run: these words, no shell. {tenant} is the tenant's id.
+# restarts:
+#   billing: {command: [/usr/bin/systemctl, restart, "billing-worker@{tenant}"], user: root, timeout: 30s}
 )";
 }
 

@@ -63,6 +63,14 @@ struct NotifyRoute {
   std::string tls_ca;     // empty: the system's trust store
 };
 
+// What may be restarted, in the operator's own words: restarts.NAME. "{tenant}" in a word stands for the tenant's id.
+struct RestartEntry {
+  std::string name;
+  std::vector<std::string> command;  // the first is an absolute path, without "{tenant}"
+  std::string user;                  // empty: the agent's own
+  Millis timeout{30'000};
+};
+
 struct Config {
   std::string file;
   std::string agent_id = "agent-1";
@@ -73,6 +81,7 @@ struct Config {
   std::vector<TenantPattern> patterns;
   std::map<std::string, Tenant> profiles;
   std::vector<NotifyRoute> routes;
+  std::vector<RestartEntry> restarts;
 
   const BrokerConfig* broker(std::string_view name) const;
   const Tenant* tenant(std::string_view id) const;

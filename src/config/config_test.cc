@@ -104,5 +104,18 @@ TEST(Config, a_file_and_a_secret_behind_symbolic_links_are_read) {
   std::filesystem::remove_all(base);
 }
 
+TEST(Config, what_may_be_restarted_is_a_list_of_words) {
+  const std::string rest = "brokers: {r: {kind: redis, url: \"redis://127.0.0.1:1/0\"}}\n";
+  const auto good = parse_config(rest + "restarts: {w: {command: [/bin/true, 'x@{tenant}'], user: nobody, timeout: 5s}}\n", "c.yaml");
+  ASSERT_TRUE(good.ok()) << good.error().message();
+  ASSERT_EQ(good->restarts.size(), 1u);
+  EXPECT_EQ(good->restarts[0].command, (std::vector<std::string>{"/bin/true", "x@{tenant}"}));
+  EXPECT_EQ(good->restarts[0].user, "nobody");
+  EXPECT_EQ(good->restarts[0].timeout, Millis(5'000));
+  for (const char* bad : {"{command: systemctl restart x}", "{command: []}", "{command: [systemctl, restart]}", "{command: ['/opt/{tenant}/run']}", "{command: [/bin/true], timeout: 1h}", "{user: root}",
+                          "{command: [/bin/true], shell: yes}", "{command: [[/bin/true]]}"})
+    EXPECT_NE(error_of(rest + "restarts: {w: " + bad + "}\n").find("deployclaw.yaml:2: restarts.w"), std::string::npos) << bad << ": " << error_of(rest + "restarts: {w: " + bad + "}\n");
+}
+
 }  // namespace
 }  // namespace claw
