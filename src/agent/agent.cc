@@ -138,6 +138,12 @@ class LocalAgent final : public Agent {
     return record_decision(stored.hash, "approved", plan.tenant, actor, reason);
   }
 
+  Status refuse_edited_plan(const std::string& claimed, const std::string& actor, const std::string& reason) override {
+    const json fields = {{"plan", escape(claimed, 100)}, {"actor", escape(actor)}, {"refusal", std::string(name(Refusal::edited_plan))}, {"reason", escape(reason)}};
+    CLAW_TRY(record_immutable("refusal", fields.dump()));
+    return {};
+  }
+
   Status reject(const std::string& hash, const std::string& actor, const std::string& reason) override {
     CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(hash));
     CLAW_TRY_ASSIGN(const Plan plan, plan_from_text(stored.text, "plan"));

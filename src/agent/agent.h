@@ -159,6 +159,8 @@ class AgentCalls {
   virtual Result<Proposal> plan(const TenantId& tenant, const std::optional<std::string>& skill, const std::string& actor,
                                 Progress& progress) = 0;
   virtual Status approve(const std::string& plan_hash, const std::string& actor, const std::string& reason) = 0;
+  // Somebody tried to carry out a plan whose text is not what its hash says: kept in the audit log.
+  virtual Status refuse_edited_plan(const std::string& claimed_hash, const std::string& actor, const std::string& reason) = 0;
   virtual Status reject(const std::string& plan_hash, const std::string& actor, const std::string& reason) = 0;
   // What a person knows of a finding ("findings list"): from now on it weighs in every look at that tenant.
   virtual Status label(const std::string& finding, Said said, const std::string& actor, const std::string& reason) = 0;

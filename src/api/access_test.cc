@@ -267,5 +267,14 @@ TEST_F(Access, tokens_are_kept_as_hashes_and_their_making_is_audited) {
   EXPECT_NE(entries->back().bytes.find(R"("tenants":["bravo"])"), std::string::npos) << entries->back().bytes;
 }
 
+TEST_F(Access, a_plan_that_was_edited_on_the_way_is_refused_and_recorded) {
+  const std::string plan = of_.at("alpha").at("{plan}");
+  const auto refused = ask({.method = "POST", .path = "/api/v1/plans/" + plan + "/apply", .body = R"({"phrase":"x","reason":"the file was edited"})", .token = {}, .uid = ::geteuid(), .more = {{"if-match", "\"sha256:0\""}}});
+  EXPECT_EQ(refused.status, 412) << refused.body;
+  const std::string last = read_entries(system_disk(), dir_ + "/audit", 0, UINT64_MAX)->back().bytes;
+  EXPECT_NE(last.find(R"("refusal":"edited_plan")"), std::string::npos) << last;
+  EXPECT_NE(last.find("the file was edited"), std::string::npos) << last;
+}
+
 }  // namespace
 }  // namespace claw::api

@@ -64,6 +64,14 @@ class Remote final : public AgentCalls {
   Status approve(const std::string& hash, const std::string&, const std::string& reason) override { return decide(hash, "approve", reason); }
   Status reject(const std::string& hash, const std::string&, const std::string& reason) override { return decide(hash, "reject", reason); }
 
+  // By asking for it with a hash that is not its own: the agent refuses and records that, and says so with a conflict.
+  Status refuse_edited_plan(const std::string& claimed, const std::string&, const std::string& reason) override {
+    const std::string digits = claimed.starts_with("sha256:") ? claimed.substr(7) : claimed;
+    const auto answer = ask("POST", "/api/v1/plans/" + http::percent_encode(digits) + "/apply", {{"reason", reason}}, {{"If-Match", "\"edited\""}});
+    if (answer.ok()) return make_error(Code::corrupt, "plan " + digits.substr(0, 12), "the agent took a plan that it must refuse");
+    return answer.error().code == Code::conflict ? Status{} : Status(answer.error());
+  }
+
   Status label(const std::string& finding, Said said, const std::string&, const std::string& reason) override {
     CLAW_TRY(carry_out(fmt::format("/api/v1/findings/{}/label", http::percent_encode(finding)), {{"label", name(said)}, {"reason", reason}}, {}, silent(), {}));
     return {};

@@ -119,12 +119,20 @@ Result<http::Response> Api::decide(const Call& call, bool approve) {
                 });
 }
 
-// What is applied is what was shown: If-Match names the plan by its whole hash, the phrase says that a person read it.
+// What is applied is what was shown: If-Match names the plan by its whole hash, the phrase says that a person read it. Another hash is
+// a plan that was edited on the way: refused and recorded.
 Result<http::Response> Api::wish_apply(const Call& call) {
   CLAW_TRY_ASSIGN(const StoredPlan stored, visible_plan(call, call.names[0]));
   const std::string_view match = call.request.header("if-match");
   if (match.empty()) return problem(428, "invalid", "If-Match with the plan's hash is required");
-  if (match != '"' + stored.hash + '"') return problem(412, "conflict", "If-Match names another plan than this one: " + stored.hash);
+  if (match != '"' + stored.hash + '"') {
+    CLAW_TRY_ASSIGN(const std::string facts, plan_facts(stored.hash));
+    CLAW_TRY_ASSIGN(const std::string reason, text_or(call.body, "reason", "If-Match names another plan than this one"));
+    CLAW_TRY(d_.agent.audit().append({{"type", "refusal"}, {"ts", rfc3339(d_.clock.now())}, {"tenant", Json::parse(facts).at("tenant")}, {"plan", stored.hash}, {"actor", escape(call.actor)},
+                                      {"refusal", std::string(name(Refusal::edited_plan))}, {"reason", escape(reason)}}));
+    CLAW_TRY(d_.agent.audit().checkpoint());
+    return problem(412, "conflict", "If-Match names another plan than this one: " + stored.hash);
+  }
   CLAW_TRY(phrase_is(call.body, "apply " + stored.hash.substr(7, 12)));
   CLAW_TRY_ASSIGN(const Plan plan, plan_from_text(stored.text, "plan " + stored.hash.substr(0, 15)));
   return accept(call, wish("apply", plan.tenant, stored.hash),

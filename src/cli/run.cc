@@ -898,12 +898,13 @@ class Session {
             {"creator", escape(token.creator)}, {"created", rfc3339(token.created)}, {"expires", rfc3339(token.expires)}, {"revoked", token.revoked}};
   }
 
-  // Somebody tried to carry out a plan file that is not what its hash says: the audit log knows it, where this process keeps it.
+  // The audit log hears of a plan file that is not what its hash says.
   void record_edited_plan(AgentCalls& agent, const Error& error) {
-    auto* own = dynamic_cast<Agent*>(&agent);
-    if (own == nullptr) return;
-    const nlohmann::json fields = {{"actor", escape(deps_.user)}, {"refusal", std::string(name(Refusal::edited_plan))}, {"reason", escape(error.message())}};
-    if (const auto kept = own->record_immutable("refusal", fields.dump()); !kept) fail(kept.error());
+    const auto text = deps_.disk.read_all(o_.id, 256u << 20);
+    const auto parsed = text ? parse_json(*text, o_.id) : Result<nlohmann::json>(text.error());
+    const std::string claimed = parsed && parsed->is_object() ? parsed->value("hash", nlohmann::json()).dump() : "unknown";
+    const std::string bare = claimed.size() > 2 && claimed.front() == '"' ? claimed.substr(1, claimed.size() - 2) : claimed;
+    if (const Status kept = agent.refuse_edited_plan(bare, deps_.user, error.message()); !kept) fail(kept.error());
   }
 
   int executed(Result<ExecutionRecord> record) {

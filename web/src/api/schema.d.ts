@@ -675,6 +675,7 @@ export interface paths {
                 content: {
                     "application/json": {
                         phrase: string;
+                        reason?: string;
                     };
                 };
             };
