@@ -224,7 +224,7 @@ class LocalAgent final : public Agent {
   Result<Recovery> verify_consumer_recovery(const std::string& execution_id, Millis timeout, Progress& progress) override {
     CLAW_TRY_ASSIGN(const ExecutionRecord record, store_->execution(execution_id));
     CLAW_TRY_ASSIGN(const Plan plan, stored_plan(record.plan_hash));
-    CLAW_TRY_ASSIGN(const Watched seen, watch_consumers(watch_of(plan, progress), timeout, [](const Watched& w) { return w.recovery.recovered; }));
+    CLAW_TRY_ASSIGN(const Watched seen, watch_consumers(watch_of(plan.tenant, {}, progress), timeout, [](const Watched& w) { return w.recovery.recovered; }));
     return seen.recovery;
   }
 
@@ -569,7 +569,7 @@ class LocalAgent final : public Agent {
     const auto& stages = skill::built_in().at(tenant_of(tenant)->skill).protocol.stages;
     const auto observe = std::find_if(stages.begin(), stages.end(), [](const skill::Stage& s) { return s.verb == skill::Verb::observe; });
     for (std::int64_t sample = 1; observe != stages.end() && sample < observe->samples; ++sample) {
-      deps_.clock.sleep(std::chrono::duration_cast<Millis>(observe->interval));
+      deps_.clock.sleep(observe->interval);
       CLAW_TRY_ASSIGN(found, find_queues({.tenant = tenant, .queue = {}}, kTickPatience));
     }
     return found;
@@ -838,7 +838,7 @@ class LocalAgent final : public Agent {
     const Lately lately = executions_of(plan.tenant);
     facts.last_execution_end = lately.last;
     if (const auto known = skill::built_in().find(plan.skill); known != skill::built_in().end()) {
-      facts.cooldown = cooldown_after(std::chrono::duration_cast<Millis>(known->second.protocol.cooldown), lately.of_the_day);
+      facts.cooldown = cooldown_after(Millis(known->second.protocol.cooldown), lately.of_the_day);
       facts.approvals = known->second.protocol.approvals;
     }
     facts.other_execution = unfinished_of(plan.tenant);
@@ -974,7 +974,7 @@ class LocalAgent final : public Agent {
   bool cooling_down(const TenantId& tenant) {
     const Lately lately = executions_of(tenant);
     const auto known = skill::built_in().find(tenant_of(tenant)->skill);
-    const Millis of_skill = known == skill::built_in().end() ? kCooldown : std::chrono::duration_cast<Millis>(known->second.protocol.cooldown);
+    const Millis of_skill = known == skill::built_in().end() ? kCooldown : Millis(known->second.protocol.cooldown);
     return lately.last && deps_.clock.now() - *lately.last < cooldown_after(of_skill, lately.of_the_day);
   }
 
@@ -1088,7 +1088,7 @@ class LocalAgent final : public Agent {
     count(record, plan, *totals);
     const bool whole = totals->stopped.empty();
     record.stages.push_back(timer.end(whole ? StageStatus::complete : StageStatus::failed, drain_words(*totals, plan)));
-    if (!whole) return put_back(std::move(record), totals->stopped, progress);
+    if (!whole) return put_back(std::move(record), plan, totals->stopped, progress);
 
     StageTimer recovery_timer("consumer_recovery", deps_.clock, progress);
     const Result<Watched> seen = watch_recovery(plan, protocol, before, progress);
@@ -1100,7 +1100,7 @@ class LocalAgent final : public Agent {
       if (!check.passed) {
         record.stages.back().status = StageStatus::failed;
         CLAW_TRY(ledger.journal(kNoRecovery, json{{"words", check.words}}.dump()));
-        return put_back(std::move(record), "after the last wave: " + check.words, progress);
+        return put_back(std::move(record), plan, "after the last wave: " + check.words, progress);
       }
     }
     CLAW_TRY(close(record, plan, *totals, ledger));
@@ -1110,7 +1110,7 @@ class LocalAgent final : public Agent {
 
   // Until the consumers work and the skill's last guards hold, or its time is up. Where nobody is seen to ask for work there is
   // little to wait for.
-  Result<Watched> watch_recovery(const Plan& plan, const skill::Protocol& protocol, const std::map<QueueId, std::optional<Before>>& before, Progress& progress) {
+  Result<Watched> watch_recovery(const Plan& plan, const skill::Protocol& protocol, const Befores& before, Progress& progress) {
     constexpr Millis kShortLook{2'000}, kUnseen{5'000};
     const skill::Stage& verify = verify_after(protocol, 0, 1);
     const MonoTime start = deps_.clock.mono();
@@ -1119,16 +1119,12 @@ class LocalAgent final : public Agent {
       if (std::any_of(answers.begin(), answers.end(), [](const GuardAnswer& a) { return a.holds == Holds::no; })) return false;
       return seen.recovery.recovered || deps_.clock.mono() - start >= (seen.unseen() ? kUnseen : kShortLook);
     };
-    Watch watch = watch_of(plan, progress);
-    watch.planned = before;
-    return watch_consumers(watch, std::max(kShortLook, std::chrono::duration_cast<Millis>(verify.time)), enough);
+    return watch_consumers(watch_of(plan.tenant, before, progress), std::max(kShortLook, Millis(verify.time)), enough);
   }
 
   // What a removal did no good to is put back, by the skill's own word, and somebody is told.
-  Result<ExecutionRecord> put_back(ExecutionRecord record, const std::string& why, Progress& progress) {
+  Result<ExecutionRecord> put_back(ExecutionRecord record, const Plan& plan, const std::string& why, Progress& progress) {
     CLAW_TRY(store_->save_execution(record));
-    CLAW_TRY_ASSIGN(const StoredPlan stored, store_->plan(record.plan_hash));
-    CLAW_TRY_ASSIGN(const Plan plan, plan_from_text(stored.text, "plan"));
     const auto known = skill::built_in().find(plan.skill);
     const bool exact = known == skill::built_in().end() || known->second.protocol.exact_order;
     progress.note(record.execution_id + ": putting back what was removed: " + why);
@@ -1306,13 +1302,13 @@ class LocalAgent final : public Agent {
       return store_->save_execution(record);
     }
     StageTimer timer("drain_execution", deps_.clock, progress);
-    const std::map<QueueId, std::optional<Before>> before = watch_of(plan, progress).planned;  // how they stood then is not known any more
+    const Befores before = unknown_before(plan);  // how they stood then is not known any more
     if (const auto known = skill::built_in().find(plan.skill); known != skill::built_in().end() && known->second.protocol.removes())
       around.check = checks_of(plan, known->second.protocol, before, progress);
     CLAW_TRY_ASSIGN(const remedy::Totals totals, remedy::drain(plan, ledger, around));
     if (!totals.stopped.empty() || ledger.has(kNoRecovery)) {
       count(record, plan, totals);
-      CLAW_TRY_ASSIGN(record, put_back(std::move(record), !totals.stopped.empty() ? totals.stopped : "the consumers did not recover", progress));
+      CLAW_TRY_ASSIGN(record, put_back(std::move(record), plan, !totals.stopped.empty() ? totals.stopped : "the consumers did not recover", progress));
       progress.note(id + ": " + record.state + ": " + record.reason);
       return {};
     }
@@ -1373,23 +1369,27 @@ class LocalAgent final : public Agent {
     return tenant.sla.min_throughput;
   }
 
-  Watch watch_of(const Plan& plan, Progress& progress) {
-    Watch watch{.clock = deps_.clock,
-                .measure = [this, tenant = plan.tenant]() -> Result<std::vector<QueueView>> {
-                  CLAW_TRY_ASSIGN(Found found, find_queues({.tenant = tenant, .queue = {}}, kTickPatience));
-                  return std::move(found.queues);
-                },
-                .baseline = [this, tenant = *tenant_of(plan.tenant)](const std::vector<QueueView>& views) { return baseline_of(tenant, views); },
-                .progress = progress};
-    for (const PlannedQueue& queue : plan.queues) watch.planned[queue.queue];
-    return watch;
+  Watch watch_of(const TenantId& tenant, Befores planned, Progress& progress) {
+    return {.clock = deps_.clock,
+            .measure = [this, tenant]() -> Result<std::vector<QueueView>> {
+              CLAW_TRY_ASSIGN(Found found, find_queues({.tenant = tenant, .queue = {}}, kTickPatience));
+              return std::move(found.queues);
+            },
+            .baseline = [this, owner = *tenant_of(tenant)](const std::vector<QueueView>& views) { return baseline_of(owner, views); },
+            .planned = std::move(planned),
+            .progress = progress};
+  }
+
+  static Befores unknown_before(const Plan& plan) {
+    Befores before;
+    for (const PlannedQueue& queue : plan.queues) before[queue.queue];
+    return before;
   }
 
   // How the plan's queues stand now; where that cannot be told, no guard can fail for it.
-  std::map<QueueId, std::optional<Before>> before_of(const Plan& plan) {
+  Befores before_of(const Plan& plan) {
     constexpr Millis kLately = std::chrono::minutes(2);
-    std::map<QueueId, std::optional<Before>> before;
-    for (const PlannedQueue& queue : plan.queues) before[queue.queue];
+    Befores before = unknown_before(plan);
     const auto found = find_queues({.tenant = plan.tenant, .queue = {}}, kTickPatience);
     if (!found) return before;
     for (const QueueView& view : found->queues)
@@ -1399,19 +1399,15 @@ class LocalAgent final : public Agent {
   }
 
   // The skill's pause and its guards after a wave that is not the last.
-  std::function<Result<remedy::Check>(std::size_t)> checks_of(const Plan& plan, const skill::Protocol& protocol, const std::map<QueueId, std::optional<Before>>& before, Progress& progress) {
+  std::function<Result<remedy::Check>(std::size_t)> checks_of(const Plan& plan, const skill::Protocol& protocol, const Befores& before, Progress& progress) {
     return [this, &plan, &protocol, &before, &progress, waves = remedy::waves_of(plan).size(), began = deps_.clock.mono()](std::size_t w) -> Result<remedy::Check> {
       if (deps_.clock.mono() - began > protocol.max_runtime)
-        return remedy::Check{false, "it took longer than the skill's " + human(std::chrono::duration_cast<Millis>(protocol.max_runtime))};
+        return remedy::Check{false, "it took longer than the skill's " + human(Millis(protocol.max_runtime))};
       const skill::Stage& verify = verify_after(protocol, w, waves);
       if (w + 1 == waves || (verify.time.count() == 0 && verify.guards.size() == 1)) return remedy::Check{};
-      Watch watch = watch_of(plan, progress);
-      watch.planned = before;
-      watch.go_on = [this]() -> Status {
-        if (brake_on()) return make_error(Code::refused, "brake", "the brake is on: nothing more is touched");
-        return {};
-      };
-      CLAW_TRY_ASSIGN(const Watched seen, watch_consumers(watch, std::chrono::duration_cast<Millis>(verify.time), [](const Watched&) { return false; }));
+      Watch watch = watch_of(plan.tenant, before, progress);
+      watch.go_on = [around = surroundings(progress)]() mutable { return remedy::check_brake(around); };
+      CLAW_TRY_ASSIGN(const Watched seen, watch_consumers(watch, Millis(verify.time), [](const Watched&) { return false; }));
       return check_of(ask_guards(verify, seen));
     };
   }

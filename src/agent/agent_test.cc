@@ -297,12 +297,15 @@ class Consumers : public AgentLife {
     });
   }
   std::unique_ptr<Agent> start(const std::string& tenant, std::function<void(std::string_view)> after_journal = {}) {
-    const std::string text = "agent: {data_dir: \"" + dir_ + "\"}\nbrokers: {b: {kind: redis, url: \"redis://127.0.0.1:1/0\"}}\n"
-                             "notifications: {hook: {kind: webhook, url: \"http://127.0.0.1:1/\"}}\ntenants: {t: " + tenant + "}\n";
+    return start_with("notifications: {hook: {kind: webhook, url: \"http://127.0.0.1:1/\"}}\ntenants: {t: " + tenant + "}\n", std::move(after_journal));
+  }
+  // `rest` of the config: all but the agent and its broker.
+  std::unique_ptr<Agent> start_with(const std::string& rest, std::function<void(std::string_view)> after_journal = {}) {
+    const std::string text = "agent: {data_dir: \"" + dir_ + "\"}\nbrokers: {b: {kind: redis, url: \"redis://127.0.0.1:1/0\"}}\n" + rest;
     const auto config = parse_config(text, "test.yaml");
     EXPECT_TRUE(config.ok()) << config.error().message();
     auto agent = Agent::open(*config,
-                             {.disk = system_disk(), .clock = clock_, .random = system_random(),
+                             {.disk = *disk_, .clock = clock_, .random = system_random(),
                               .open_broker = [this](const BrokerConfig& b, Deadline) -> Result<std::unique_ptr<Broker>> {
                                 return std::unique_ptr<Broker>(std::make_unique<testing::FakeBroker>(b.name, world_, [this](std::string_view call) { return before_(call); }));
                               },
@@ -330,6 +333,7 @@ class Consumers : public AgentLife {
 
   static constexpr const char* kActing = "{queues: [{broker: b, match: q}], skill: aggressive-drain, autonomy: act, sla: {max_backlog: 10}}";
   testing::SimClock clock_;
+  Disk* disk_ = &system_disk();
   std::function<Status(std::string_view)> before_ = [](std::string_view) { return Status{}; };
 };
 
@@ -524,20 +528,12 @@ class SpoiledDisk final : public Disk {
 // Everything that must be refused: by its name, with nothing touched, and in the audit log.
 class Refused : public Consumers {
  protected:
+  void SetUp() override {
+    Consumers::SetUp();
+    disk_ = &spoiled_;
+  }
   std::unique_ptr<Agent> open_agent(const std::string& more = "", std::function<void(std::string_view)> after_journal = {}) {
-    const std::string text = "agent: {data_dir: \"" + dir_ + "\"}\nbrokers: {b: {kind: redis, url: \"redis://127.0.0.1:1/0\"}}\n"
-                             "tenants: {t: {queues: [{broker: b, match: q}], skill: aggressive-drain, sla: {max_backlog: 10}" + more + "}}\n";
-    auto config = parse_config(text, "test.yaml");
-    EXPECT_TRUE(config.ok()) << config.error().message();
-    auto agent = Agent::open(*config,
-                             {.disk = disk_, .clock = clock_, .random = system_random(),
-                              .open_broker = [this](const BrokerConfig& b, Deadline) -> Result<std::unique_ptr<Broker>> {
-                                return std::unique_ptr<Broker>(std::make_unique<testing::FakeBroker>(b.name, world_, [this](std::string_view call) { return before_(call); }));
-                              },
-                              .after_journal = std::move(after_journal)},
-                             silent());
-    EXPECT_TRUE(agent.ok()) << agent.error().message();
-    return std::move(*agent);
+    return start("{queues: [{broker: b, match: q}], skill: aggressive-drain, sla: {max_backlog: 10}" + more + "}", std::move(after_journal));
   }
   void expect_audited(Agent& agent, const std::string& refusal) {
     ASSERT_TRUE(agent.audit().checkpoint().ok());
@@ -556,7 +552,7 @@ class Refused : public Consumers {
     expect_audited(agent, refusal);
   }
 
-  SpoiledDisk disk_;
+  SpoiledDisk spoiled_;
 };
 
 TEST_F(Refused, self_approval_and_stale_approval) {
@@ -620,14 +616,14 @@ TEST_F(Refused, under_a_brake_that_cannot_be_read) {
   auto agent = open_agent();
   const auto plan = agent->plan("t", std::nullopt, "user:ada", silent());
   ASSERT_TRUE(plan.ok());
-  disk_.brake_unreadable = true;
+  spoiled_.brake_unreadable = true;
   expect_refused(*agent, agent->remediate("t", std::nullopt, "user:ada", {}, silent()), "brake_on");
   expect_refused(*agent, agent->execute_safe_drain(plan->plan, "user:ada", silent()), "brake_on");
 }
 
 TEST_F(Refused, without_room_for_the_snapshot) {
   auto agent = open_agent();
-  disk_.full = true;
+  spoiled_.full = true;
   expect_refused(*agent, agent->remediate("t", std::nullopt, "user:ada", {}, silent()), "disk_room");
 }
 
@@ -635,16 +631,8 @@ TEST_F(Refused, without_room_for_the_snapshot) {
 class Restarts : public Consumers {
  protected:
   std::unique_ptr<Agent> open_agent() {
-    const std::string text = "agent: {data_dir: \"" + dir_ + "\"}\nbrokers: {b: {kind: redis, url: \"redis://127.0.0.1:1/0\"}}\ntenants: {t: {queues: [{broker: b, match: q}]}, -t: {queues: [{broker: b, match: r}]}}\n"
-                             "restarts:\n  work: {command: [/bin/sh, -c, 'echo \"$0\" >> " + dir_ + "/ran', 'worker@{tenant};{tenant}']}\n  fails: {command: [/bin/false], timeout: 5s}\n  gone: {command: [/no/such/program]}\n";
-    auto config = parse_config(text, "test.yaml");
-    EXPECT_TRUE(config.ok()) << config.error().message();
-    auto agent = Agent::open(*config,
-                             {.disk = system_disk(), .clock = clock_, .random = system_random(),
-                              .open_broker = [this](const BrokerConfig& b, Deadline) { return Result<std::unique_ptr<Broker>>(std::make_unique<testing::FakeBroker>(b.name, world_)); }},
-                             silent());
-    EXPECT_TRUE(agent.ok()) << agent.error().message();
-    return std::move(*agent);
+    return start_with("tenants: {t: {queues: [{broker: b, match: q}]}, -t: {queues: [{broker: b, match: r}]}}\n"
+                      "restarts:\n  work: {command: [/bin/sh, -c, 'echo \"$0\" >> " + dir_ + "/ran', 'worker@{tenant};{tenant}']}\n  fails: {command: [/bin/false], timeout: 5s}\n  gone: {command: [/no/such/program]}\n");
   }
   std::string ran() const {
     std::ifstream file(dir_ + "/ran");

@@ -23,6 +23,8 @@ struct Before {
   std::optional<double> redeliveries_per_s;
 };
 
+using Befores = std::map<QueueId, std::optional<Before>>;  // nullopt: not known
+
 struct Watched {
   Recovery recovery;                   // of all the tenant's queues
   std::map<QueueId, Looked> planned;   // each of the plan's
@@ -35,7 +37,7 @@ struct Watch {
   std::function<Result<std::vector<QueueView>>()> measure;                                       // the tenant's queues now
   std::function<Result<std::optional<double>>(const std::vector<QueueView>&)> baseline = {};     // acknowledgements a second when all is well; empty: unknown
   std::function<Status()> go_on = {};                                                            // asked before each look: the brake, a time limit
-  std::map<QueueId, std::optional<Before>> planned = {};
+  Befores planned = {};
   Progress& progress;
 };
 

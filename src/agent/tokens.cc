@@ -15,9 +15,7 @@ using nlohmann::json;
 std::string hash_of(std::string_view secret) { return hex(sha256(secret)); }
 
 json words_of(const Token& token) {
-  json scopes = json::array();
-  for (const Scope one : token.scopes) scopes.push_back(std::string(name(one)));
-  return {{"token", token.id}, {"name", token.name}, {"scopes", scopes}, {"tenants", token.tenants ? json(*token.tenants) : json("all")}, {"expires", rfc3339(token.expires)}};
+  return {{"token", token.id}, {"name", token.name}, {"scopes", names(token.scopes)}, {"tenants", token.tenants ? json(*token.tenants) : json("all")}, {"expires", rfc3339(token.expires)}};
 }
 
 Status record(AuditLog& audit, json fields, const char* what, const std::string& actor, WallTime now) {
@@ -43,7 +41,7 @@ Result<NewToken> create_token(const TokenWish& wish, const std::string& actor, S
   CLAW_TRY(check(wish));
   CLAW_TRY_ASSIGN(const std::vector<Token> all, store.tokens());
   for (const Token& other : all)  // what somebody did is known by the name
-    if (other.name == wish.name && !other.revoked && clock.now() < other.expires) return make_error(Code::conflict, "token " + wish.name, "there is one of that name; revoke it first: deployclaw tokens revoke " + other.id);
+    if (other.name == wish.name && is_good(other, clock.now())) return make_error(Code::conflict, "token " + wish.name, "there is one of that name; revoke it first: deployclaw tokens revoke " + other.id);
   NewToken made;
   made.secret = "dct_" + random.hex(32);
   made.token = {.id = "tok_" + random.hex(6), .name = wish.name, .scopes = wish.scopes, .tenants = wish.tenants, .creator = actor, .created = clock.now(), .expires = clock.now() + wish.life};
@@ -62,8 +60,7 @@ Result<std::optional<Token>> token_of(std::string_view secret, Store& store, Clo
   constexpr std::size_t kSecretLength = 4 + 64;
   if (secret.size() != kSecretLength || !secret.starts_with("dct_")) return std::optional<Token>();
   CLAW_TRY_ASSIGN(std::optional<Token> found, store.token_by_hash(hash_of(secret)));
-  if (!found || found->revoked || clock.now() >= found->expires) return std::optional<Token>();
-  return found;
+  return found && is_good(*found, clock.now()) ? found : std::nullopt;
 }
 
 }  // namespace claw

@@ -383,7 +383,7 @@ Result<http::Response> Api::skills(const Call&) {
 
 bool Api::still_good(const Token& token) const {
   const auto all = d_.agent.store().tokens();
-  return all && d_.clock.now() < token.expires && std::any_of(all->begin(), all->end(), [&](const Token& t) { return t.id == token.id && !t.revoked; });
+  return all && std::any_of(all->begin(), all->end(), [&](const Token& t) { return t.id == token.id && is_good(t, d_.clock.now()); });
 }
 
 // What concerns nobody, and what concerns the caller's own tenants.

@@ -106,9 +106,7 @@ class Remote final : public AgentCalls {
     return call("/api/v1/restarts", {{"tenant", tenant}, {"entry", entry}, {"reason", reason}, {"phrase", "restart " + entry + " for " + tenant}}, silent(), restart_from);
   }
   Result<NewToken> create_token(const TokenWish& wish, const std::string&) override {
-    Json scopes = Json::array();
-    for (const Scope one : wish.scopes) scopes.push_back(std::string(name(one)));
-    Json body = {{"name", wish.name}, {"scopes", scopes}, {"life_s", wish.life.count() / 1'000}};
+    Json body = {{"name", wish.name}, {"scopes", names(wish.scopes)}, {"life_s", wish.life.count() / 1'000}};
     if (wish.tenants) body["tenants"] = *wish.tenants;
     CLAW_TRY_ASSIGN(const std::string made, ask("POST", "/api/v1/tokens", body));
     return read_as(made, [](const Json& j) { return NewToken{token_from(j), j.at("secret").get<std::string>()}; });

@@ -344,9 +344,7 @@ std::vector<BreakerLine> breakers_from(const Json& j) {
 }
 
 Json to_json(const Token& token) {
-  Json scopes = Json::array();
-  for (const Scope one : token.scopes) scopes.push_back(std::string(name(one)));
-  return {{"id", token.id}, {"name", token.name}, {"scopes", scopes}, {"tenants", token.tenants ? Json(*token.tenants) : Json(nullptr)}, {"creator", token.creator},
+  return {{"id", token.id}, {"name", token.name}, {"scopes", names(token.scopes)}, {"tenants", token.tenants ? Json(*token.tenants) : Json(nullptr)}, {"creator", escape(token.creator)},
           {"created", rfc3339(token.created)}, {"expires", rfc3339(token.expires)}, {"revoked", token.revoked}};
 }
 

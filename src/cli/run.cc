@@ -10,6 +10,7 @@
 #include "agent/brake.h"
 #include "api/remote.h"
 #include "api/service.h"
+#include "api/shapes.h"
 #include "audit/log.h"
 #include "base/digest.h"
 #include "base/text.h"
@@ -306,7 +307,7 @@ class Session {
       const std::string text = fmt::format("{}\n\nThis is the only time that it is shown. It is {} of {}, may {} and expires at {}.\nUse it as:  Authorization: Bearer dct_...\n", made->secret, made->token.id,
                                            escape(made->token.name), scopes_of(made->token), rfc3339(made->token.expires));
       return emit(text, [&] {
-        nlohmann::json out = token_json(made->token);
+        nlohmann::json out = api::to_json(made->token);
         out["secret"] = made->secret;
         return out.dump(1);
       });
@@ -320,11 +321,9 @@ class Session {
       std::vector<std::vector<std::string>> rows = {{"TOKEN", "NAME", "MAY", "TENANTS", "MADE BY", "EXPIRES", "STATE"}};
       nlohmann::json out = nlohmann::json::array();
       for (const Token& t : *all) {
-        std::string tenants = t.tenants ? "" : "all";
-        if (t.tenants)
-          for (const TenantId& tenant : *t.tenants) tenants += (tenants.empty() ? "" : " ") + tenant;
+        const std::string tenants = t.tenants ? fmt::format("{}", fmt::join(*t.tenants, " ")) : "all";
         rows.push_back({t.id, escape(t.name), scopes_of(t), tenants, escape(t.creator), rfc3339(t.expires), t.revoked ? "revoked" : deps_.clock.now() >= t.expires ? "expired" : "good"});
-        out.push_back(token_json(t));
+        out.push_back(api::to_json(t));
       }
       return emit(all->empty() ? "No tokens. Make one with: deployclaw tokens create NAME --scope observe\n" : table(rows, {false, false, false, false, false, false, false}),
                   [&] { return nlohmann::json{{"tokens", out}}.dump(1); });
@@ -886,25 +885,15 @@ class Session {
     return plan_from_text(text, plan);
   }
 
-  static std::string scopes_of(const Token& token) {
-    std::string words;
-    for (const Scope one : token.scopes) words += (words.empty() ? "" : ", ") + std::string(name(one));
-    return words;
-  }
-  static nlohmann::json token_json(const Token& token) {
-    nlohmann::json scopes = nlohmann::json::array();
-    for (const Scope one : token.scopes) scopes.push_back(std::string(name(one)));
-    return {{"id", token.id}, {"name", escape(token.name)}, {"scopes", scopes}, {"tenants", token.tenants ? nlohmann::json(*token.tenants) : nlohmann::json(nullptr)},
-            {"creator", escape(token.creator)}, {"created", rfc3339(token.created)}, {"expires", rfc3339(token.expires)}, {"revoked", token.revoked}};
-  }
+  static std::string scopes_of(const Token& token) { return fmt::format("{}", fmt::join(names(token.scopes), ", ")); }
 
   // The audit log hears of a plan file that is not what its hash says.
   void record_edited_plan(AgentCalls& agent, const Error& error) {
     const auto text = deps_.disk.read_all(o_.id, 256u << 20);
     const auto parsed = text ? parse_json(*text, o_.id) : Result<nlohmann::json>(text.error());
-    const std::string claimed = parsed && parsed->is_object() ? parsed->value("hash", nlohmann::json()).dump() : "unknown";
-    const std::string bare = claimed.size() > 2 && claimed.front() == '"' ? claimed.substr(1, claimed.size() - 2) : claimed;
-    if (const Status kept = agent.refuse_edited_plan(bare, deps_.user, error.message()); !kept) fail(kept.error());
+    const bool states_one = parsed && parsed->is_object() && parsed->contains("hash") && parsed->at("hash").is_string();
+    const std::string claimed = states_one ? parsed->at("hash").get<std::string>() : "unknown";
+    if (const Status kept = agent.refuse_edited_plan(claimed, deps_.user, error.message()); !kept) fail(kept.error());
   }
 
   int executed(Result<ExecutionRecord> record) {

@@ -25,4 +25,12 @@ std::optional<Scope> scope(std::string_view text) {
   return std::nullopt;
 }
 
+std::vector<std::string> names(const std::set<Scope>& scopes) {
+  std::vector<std::string> out;
+  for (const Scope one : scopes) out.emplace_back(name(one));
+  return out;
+}
+
+bool is_good(const Token& token, WallTime now) { return !token.revoked && now < token.expires; }
+
 }  // namespace claw

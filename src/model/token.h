@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "model/queue.h"
@@ -25,5 +26,8 @@ struct Token {
   WallTime expires;
   bool revoked = false;
 };
+
+std::vector<std::string> names(const std::set<Scope>& scopes);
+bool is_good(const Token& token, WallTime now);  // neither revoked nor expired
 
 }  // namespace claw

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "base/text.h"
 
@@ -16,15 +15,6 @@ double seconds(const Sample& first, const Sample& last) { return std::chrono::du
 std::uint64_t grown(std::uint64_t before, std::uint64_t now) { return now - std::min(before, now); }
 
 }  // namespace
-
-std::string_view name(Holds holds) {
-  switch (holds) {
-    case Holds::yes: return "pass";
-    case Holds::no: return "fail";
-    case Holds::unknown: return "unknown";
-  }
-  std::abort();
-}
 
 GuardAnswer consumers_back(const Looked& queue) {
   if (!queue.before || !queue.before->consumers || !queue.last.consumers) return {Holds::unknown, "who consumed before is not known"};

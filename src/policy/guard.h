@@ -6,14 +6,12 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 
 #include "model/sample.h"
 
 namespace claw {
 
 enum class Holds { yes, no, unknown };
-std::string_view name(Holds holds);  // "pass", "fail", "unknown"
 
 struct GuardAnswer {
   Holds holds = Holds::unknown;

@@ -322,10 +322,8 @@ class SqliteStore final : public Store {
   }
 
   Status save_token(const Token& token, const std::string& hash) override {
-    std::string scopes, tenants;
-    for (const Scope one : token.scopes) scopes += (scopes.empty() ? "" : " ") + std::string(name(one));
-    if (token.tenants)
-      for (const TenantId& tenant : *token.tenants) tenants += (tenants.empty() ? "" : " ") + tenant;
+    const std::string scopes = fmt::format("{}", fmt::join(names(token.scopes), " "));
+    const std::string tenants = token.tenants ? fmt::format("{}", fmt::join(*token.tenants, " ")) : std::string();
     const std::lock_guard lock(mutex_);
     return Statement(db_, "INSERT INTO token (id, hash, name, scopes, tenants, creator, created, expires, revoked) VALUES (?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?)")
         .text(token.id).text(hash).text(token.name).text(scopes).text(tenants).text(token.creator).integer(to_db(token.created)).integer(to_db(token.expires)).integer(token.revoked).run();
