@@ -16,7 +16,7 @@ using nlohmann::json;
 constexpr Millis kExchangeTimeout{30'000};
 constexpr Millis kShortestPause{100};
 constexpr Millis kLongestPause{5'000};
-constexpr int kMostRepeats = 8;        // of a throttled call
+constexpr int kMostRepeats = 12;       // of throttled calls, none of which came through
 constexpr int kMostReconnections = 2;  // of one that was not answered
 constexpr Millis kSkewWorthCorrecting = std::chrono::minutes(4);
 
@@ -179,7 +179,8 @@ std::vector<Result<std::string>> Client::finish(Flight flight) {
     judge(i);
   }
   Millis pause = kShortestPause;
-  for (; !again.empty() && repeat < kMostRepeats;) {
+  int fruitless = 0;
+  while (!again.empty() && fruitless < kMostRepeats) {
     ++repeat;
     const bool corrected = renew || clock_corrected;
     if (corrected && repeat > 2) break;  // corrected once, and refused again
@@ -206,6 +207,10 @@ std::vector<Result<std::string>> Client::finish(Flight flight) {
       answers[asked[k]] = answer_of(flight.calls[asked[k]], std::move(more[k]));
       judge(asked[k]);
     }
+    // Where some came through the rate is as it should be; only a server that takes nothing is given more and more time.
+    const bool progress = again.size() < asked.size();
+    fruitless = progress ? 0 : fruitless + 1;
+    if (progress) pause = kShortestPause;
   }
   return answers;
 }

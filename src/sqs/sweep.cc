@@ -60,8 +60,9 @@ Result<std::vector<Received>> Sweep::take(bool& dry) {
       if (receives == 1) fresh.push_back(std::move(message));
     }
   }
+  const bool some_answered = std::any_of(answers.begin(), answers.end(), [](const auto& answer) { return answer.ok(); });
   if (trouble && trouble->code == Code::not_found) end(true);
-  else if (trouble) return *trouble;
+  else if (trouble && !(trouble->code == Code::throttled && some_answered)) return *trouble;  // throttled: slower, not broken
   return fresh;
 }
 
