@@ -97,20 +97,31 @@ printf 'subjectAltName=DNS:localhost' >san && openssl x509 -req -in server.csr -
 
 }  // namespace
 
-RabbitServer::RabbitServer() : port_(free_port()), tls_port_(free_port()), management_port_(free_port()), dist_port_(free_port()), epmd_port_(free_port()) {
+RabbitServer::RabbitServer(const std::string& more_plugins) {
   std::string name = "/tmp/claw-rabbit-XXXXXX";
   CLAW_CHECK(::mkdtemp(name.data()) != nullptr);
   dir_ = name;
   const std::string make = "cd " + dir_ + " && { " + kCertificates + "; } 2>/dev/null";
   CLAW_CHECK(std::system(make.c_str()) == 0);
-  std::ofstream(dir_ + "/enabled_plugins") << "[rabbitmq_management].\n";
+  std::ofstream(dir_ + "/enabled_plugins") << "[rabbitmq_management" << (more_plugins.empty() ? "" : ",") << more_plugins << "].\n";
+  guard_ = start_guard(guard_pipe_);
+  // A port that was free may be taken when the node gets there.
+  bool up = false;
+  for (int tries = 0; tries < 3 && !up; ++tries) {
+    choose_ports();
+    end(epmd_);
+    epmd_ = run("exec epmd -address 127.0.0.1 -port " + std::to_string(epmd_port_), dir_ + "/epmd.log");
+    guard(epmd_);
+    up = started();
+  }
+  CLAW_CHECK(up);
+}
+
+void RabbitServer::choose_ports() {
+  for (int* port : {&port_, &tls_port_, &management_port_, &dist_port_, &epmd_port_}) *port = free_port();
   std::ofstream(dir_ + "/rabbitmq.conf") << "listeners.tcp.1 = 127.0.0.1:" << port_ << "\nlisteners.ssl.1 = 127.0.0.1:" << tls_port_ << "\nssl_options.cacertfile = " << dir_
                                          << "/ca.pem\nssl_options.certfile = " << dir_ << "/server.pem\nssl_options.keyfile = " << dir_ << "/server.key\nmanagement.tcp.port = "
                                          << management_port_ << "\nmanagement.tcp.ip = 127.0.0.1\ncollect_statistics_interval = 250\nmanagement.sample_retention_policies.global.minute = 1\nmanagement.sample_retention_policies.basic.minute = 1\nmanagement.sample_retention_policies.detailed.10 = 1\nlog.console = true\nlog.console.level = warning\n";
-  guard_ = start_guard(guard_pipe_);
-  epmd_ = run("exec epmd -address 127.0.0.1 -port " + std::to_string(epmd_port_), dir_ + "/epmd.log");
-  guard(epmd_);
-  start();
 }
 
 RabbitServer::~RabbitServer() {
@@ -130,16 +141,31 @@ std::string RabbitServer::exports() const {
 
 void RabbitServer::guard(pid_t group) const { CLAW_CHECK(::write(guard_pipe_, &group, sizeof group) == sizeof group); }
 
-void RabbitServer::start() {
+void RabbitServer::start() { CLAW_CHECK(started()); }
+
+bool RabbitServer::started() {
   node_ = run(exports() + "exec /usr/lib/rabbitmq/bin/rabbitmq-server", dir_ + "/node.log");
   guard(node_);
-  const auto up = [&] { return good(http(management_port_, "GET", "/api/health/checks/port-listener/" + std::to_string(port_), "")); };
-  bool ready = false;
-  for (int i = 0; i < 2'400 && !ready; ++i) {
+  for (int i = 0; i < 2'400; ++i) {
     ::usleep(100'000);
-    ready = up();
+    if (good(http(management_port_, "GET", "/api/health/checks/port-listener/" + std::to_string(port_), ""))) return true;
+    if (::waitpid(node_, nullptr, WNOHANG) == node_) break;
   }
-  CLAW_CHECK(ready);
+  end(node_);
+  return false;
+}
+
+std::uint64_t RabbitServer::memory_mib() const {
+  std::uint64_t kib = 0;
+  std::error_code ignored;
+  for (const auto& process : std::filesystem::directory_iterator("/proc", ignored)) {
+    const pid_t pid = std::atoi(process.path().filename().c_str());
+    if (pid <= 0 || ::getpgid(pid) != node_) continue;
+    std::ifstream status(process.path() / "status");
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with("VmRSS:")) kib += static_cast<std::uint64_t>(std::atoll(line.c_str() + 6));
+  }
+  return kib / 1024;
 }
 
 void RabbitServer::crash() { end(node_); }

@@ -3,13 +3,15 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 
 namespace claw::testing {
 
 class RabbitServer {
  public:
-  RabbitServer();
+  // `more_plugins`: "rabbitmq_shovel,rabbitmq_shovel_management"; the management plugin is there always.
+  explicit RabbitServer(const std::string& more_plugins = "");
   ~RabbitServer();
   RabbitServer(const RabbitServer&) = delete;
   RabbitServer& operator=(const RabbitServer&) = delete;
@@ -22,13 +24,15 @@ class RabbitServer {
   int port() const { return port_; }
   const std::string& dir() const { return dir_; }
 
-  // One request to the management API as guest; the body of its answer. Ends the program when it is not a 2xx.
+  // One request to the management API as guest, `path` below /api; the body of its answer. Ends the program when it is not a 2xx.
   std::string api(const std::string& method, const std::string& path, const std::string& body = "") const;
   // Declares a durable queue, waits until its policy is known, and empties it when it was there.
   void declare(const std::string& queue, const std::string& arguments_json = "{}") const;
   // The management API tells a queue's policy some time after it was made, or after a start.
   void await_policy(const std::string& queue) const;
   void remove_queue(const std::string& queue) const;
+  // Resident memory of the node's processes now, in MiB.
+  std::uint64_t memory_mib() const;
   // Runs rabbitmqctl; true when it succeeded.
   bool control(const std::string& arguments) const;
   // kill -9 of the node, and its start with what is on its disk.
@@ -36,6 +40,8 @@ class RabbitServer {
   void start();
 
  private:
+  void choose_ports();
+  bool started();
   std::string exports() const;
   void guard(pid_t group) const;
   int port_ = 0, tls_port_ = 0, management_port_ = 0, dist_port_ = 0, epmd_port_ = 0;

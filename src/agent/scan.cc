@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kPagesInFlight = 4;
 constexpr unsigned kMostExaminers = 4;
-constexpr Millis kPageTimeout{30'000};
+constexpr Millis kPageTimeout{60'000};  // a long hold of RabbitMQ is given back within its last page
 
 // Who learnt what is usual in a page's queue, and which page of it this is.
 struct Page {

@@ -12,7 +12,7 @@ namespace {
 class RabbitMq final : public Broker {
  public:
   RabbitMq(Options& options, Endpoint endpoint, std::unique_ptr<Management> management, Clock& clock)
-      : session_(std::move(options.name), std::move(endpoint), std::move(management), clock, std::move(options.after)) {}
+      : session_(std::move(options.name), std::move(endpoint), std::move(management), clock, options.prefetch, std::move(options.after)) {}
 
   Status connect(Deadline deadline) {
     CLAW_TRY(session_.control(deadline));

@@ -4,6 +4,7 @@
 // (a nack does not, on quorum queues). See look_policy.h for when that is refused, and docs/operations/rabbitmq.md.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,6 +25,8 @@ struct Options {
   std::string tls_cert;
   std::string tls_key;
   std::string tls_server_name;
+  // Tests only: how many messages one consumer of a hold is given at most; a longer hold has several.
+  std::uint16_t prefetch = 65'535;
   // Tests only: called between the steps of a removal or restore, so that a crash can be made there.
   std::function<void(std::string_view step)> after = {};
 };

@@ -5,9 +5,14 @@
 #include <amqp_ssl_socket.h>
 #include <amqp_tcp_socket.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "base/text.h"
@@ -16,7 +21,13 @@ namespace claw::rabbitmq {
 namespace {
 
 constexpr int kHeartbeat = 15;  // seconds; a peer that is silent for two of them is gone
-constexpr std::size_t kMostUnconfirmed = 1'000;
+constexpr const char* kConsumerTag = "deployclaw";
+constexpr std::size_t kMostUnconfirmed = 2'000;
+constexpr int kTagBits = 48;  // of a delivery tag; the channel stands above them, so that a tag is unique on its connection
+
+std::uint64_t wide_tag(amqp_channel_t channel, std::uint64_t tag) { return std::uint64_t{channel} << kTagBits | tag; }
+amqp_channel_t channel_of(std::uint64_t tag) { return static_cast<amqp_channel_t>(tag >> kTagBits); }
+std::uint64_t narrow_tag(std::uint64_t tag) { return tag & ((std::uint64_t{1} << kTagBits) - 1); }
 
 std::string_view view(amqp_bytes_t bytes) { return {static_cast<const char*>(bytes.bytes), bytes.len}; }
 // librabbitmq only reads through these.
@@ -118,11 +129,17 @@ class Amqp final : public Connection {
     }
   }
 
-  Status close_channel(Deadline deadline) override {
-    if (channel_ == 0) return {};
-    amqp_channel_close_t close{.reply_code = AMQP_REPLY_SUCCESS, .reply_text = amqp_empty_bytes, .class_id = 0, .method_id = 0};
-    Status closed = request("channel.close", AMQP_CHANNEL_CLOSE_METHOD, &close, AMQP_CHANNEL_CLOSE_OK_METHOD, deadline);
-    forget_channel();
+  Status close_channels(Deadline deadline) override {
+    Status closed;
+    std::vector<amqp_channel_t> open;
+    for (const Consumer& consumer : consumers_) open.push_back(consumer.channel);  // in their order: a quorum queue puts back what comes first first
+    if (channel_ != 0) open.push_back(channel_);
+    for (const amqp_channel_t channel : open) {
+      amqp_channel_close_t close{.reply_code = AMQP_REPLY_SUCCESS, .reply_text = amqp_empty_bytes, .class_id = 0, .method_id = 0};
+      if (closed.ok()) closed = request("channel.close", channel, AMQP_CHANNEL_CLOSE_METHOD, &close, AMQP_CHANNEL_CLOSE_OK_METHOD, deadline);
+    }
+    forget_channels();
+    broken_ |= next_channel_ > amqp_get_channel_max(state_) / 2;  // the next hold may need many
     return closed;
   }
 
@@ -144,70 +161,86 @@ class Amqp final : public Connection {
   }
 
   Status consume(std::string_view queue, std::uint16_t prefetch, std::optional<std::string> stream_offset, Deadline deadline) override {
-    CLAW_TRY(need_channel(deadline));
-    CLAW_TRY(qos(prefetch, deadline));
+    CLAW_TRY_ASSIGN(const amqp_channel_t channel, open_channel(deadline));
+    consumers_.push_back({.channel = channel});
+    CLAW_TRY(qos(channel, prefetch, deadline));
     amqp_table_entry_t from{.key = amqp_cstring_bytes("x-stream-offset"), .value = {.kind = AMQP_FIELD_KIND_UTF8, .value = {}}};
     if (stream_offset && *stream_offset != "first") from.value = {.kind = AMQP_FIELD_KIND_I64, .value = {.i64 = std::stoll(*stream_offset)}};
     else from.value.value.bytes = amqp_cstring_bytes("first");
-    amqp_basic_consume_t consume{.ticket = 0, .queue = bytes_of(queue), .consumer_tag = amqp_cstring_bytes("deployclaw"), .no_local = 0, .no_ack = 0, .exclusive = 0, .nowait = 0,
+    amqp_basic_consume_t consume{.ticket = 0, .queue = bytes_of(queue), .consumer_tag = amqp_cstring_bytes(kConsumerTag), .no_local = 0, .no_ack = 0, .exclusive = 0, .nowait = 0,
                                  .arguments = stream_offset ? amqp_table_t{1, &from} : amqp_empty_table};
-    CLAW_TRY(request("consume from " + escape(queue, 120), AMQP_BASIC_CONSUME_METHOD, &consume, AMQP_BASIC_CONSUME_OK_METHOD, deadline));
-    consuming_ = true;
+    CLAW_TRY(request("consume from " + escape(queue, 120), channel, AMQP_BASIC_CONSUME_METHOD, &consume, AMQP_BASIC_CONSUME_OK_METHOD, deadline));
+    consumers_.back().active = true;
+    ++active_;
+    return {};
+  }
+
+  Status consume_more(std::string_view queue, std::uint16_t prefetch) override {
+    CLAW_TRY_ASSIGN(const amqp_channel_t channel, next_number());
+    amqp_channel_open_t open{.out_of_band = amqp_empty_bytes};
+    amqp_basic_qos_t qos{.prefetch_size = 0, .prefetch_count = prefetch, .global = 0};
+    amqp_basic_consume_t consume{.ticket = 0, .queue = bytes_of(queue), .consumer_tag = amqp_cstring_bytes(kConsumerTag), .no_local = 0, .no_ack = 0, .exclusive = 0, .nowait = 1, .arguments = amqp_empty_table};
+    int status = amqp_send_method(state_, channel, AMQP_CHANNEL_OPEN_METHOD, &open);
+    if (status == AMQP_STATUS_OK) status = amqp_send_method(state_, channel, AMQP_BASIC_QOS_METHOD, &qos);
+    if (status == AMQP_STATUS_OK) status = amqp_send_method(state_, channel, AMQP_BASIC_CONSUME_METHOD, &consume);
+    if (status != AMQP_STATUS_OK) return broke("consume from " + escape(queue, 120), status);
+    consumers_.push_back({.channel = channel, .active = true});
+    ++active_;
     return {};
   }
 
   Result<Event> next(Deadline first, Deadline whole) override {
-    while (consuming_) {
+    while (active_ > 0) {
       CLAW_TRY_ASSIGN(const bool got, frame(first));
       if (!got) return Event{};
-      if (frame_.frame_type != AMQP_FRAME_METHOD || frame_.channel != channel_) continue;
+      Consumer* const consumer = consumer_on(frame_.channel);
+      if (frame_.frame_type != AMQP_FRAME_METHOD || consumer == nullptr) continue;
       const amqp_method_number_t method = frame_.payload.method.id;
       if (method == AMQP_BASIC_DELIVER_METHOD) return delivery(whole);
-      if (method == AMQP_BASIC_CANCEL_METHOD || method == AMQP_BASIC_CANCEL_OK_METHOD) consuming_ = false;
+      const bool ended = method == AMQP_BASIC_CANCEL_METHOD || method == AMQP_BASIC_CANCEL_OK_METHOD;
+      if (ended && std::exchange(consumer->active, false)) --active_;
     }
     return Event{.kind = Event::Kind::stopped, .delivery = {}};
   }
 
   Status stop() override {
-    if (!consuming_) return {};
-    amqp_basic_cancel_t cancel{.consumer_tag = amqp_cstring_bytes("deployclaw"), .nowait = 0};
-    const int status = amqp_send_method(state_, channel_, AMQP_BASIC_CANCEL_METHOD, &cancel);
-    return status == AMQP_STATUS_OK ? Status{} : broke("cancel", status);
+    for (const Consumer& consumer : consumers_) {
+      if (!consumer.active) continue;
+      amqp_basic_cancel_t cancel{.consumer_tag = amqp_cstring_bytes(kConsumerTag), .nowait = 0};
+      if (const int status = amqp_send_method(state_, consumer.channel, AMQP_BASIC_CANCEL_METHOD, &cancel); status != AMQP_STATUS_OK) return broke("cancel", status);
+    }
+    return {};
   }
 
   Status acknowledge(std::span<const std::uint64_t> tags, Deadline deadline) override {
-    if (tags.empty()) return {};
-    CLAW_CHECK(!consuming_);  // request() drops deliveries that come before its answer
-    if (!transactions_) {
-      amqp_tx_select_t select{};
-      CLAW_TRY(request("tx.select", AMQP_TX_SELECT_METHOD, &select, AMQP_TX_SELECT_OK_METHOD, deadline));
-      transactions_ = true;
-    }
-    for (const std::uint64_t tag : tags)
-      if (const int status = amqp_basic_ack(state_, channel_, tag, 0); status != AMQP_STATUS_OK) return broke("ack", status);
-    amqp_tx_commit_t commit{};
-    return request("tx.commit", AMQP_TX_COMMIT_METHOD, &commit, AMQP_TX_COMMIT_OK_METHOD, deadline);
+    CLAW_CHECK(active_ == 0);  // request() drops deliveries that come before its answer
+    std::map<amqp_channel_t, std::vector<std::uint64_t>> by_channel;
+    for (const std::uint64_t tag : tags) by_channel[channel_of(tag)].push_back(narrow_tag(tag));
+    for (auto& [channel, narrow] : by_channel) CLAW_TRY(acknowledge_on(channel, narrow, deadline));
+    return {};
   }
 
   Status credit(std::uint64_t last_tag) override {
-    if (channel_ == 0) return no_channel("ack");
-    const int status = amqp_basic_ack(state_, channel_, last_tag, 1);
+    if (consumer_on(channel_of(last_tag)) == nullptr) return no_channel("ack");
+    const int status = amqp_basic_ack(state_, channel_of(last_tag), narrow_tag(last_tag), 1);
     return status == AMQP_STATUS_OK ? Status{} : broke("ack", status);
   }
 
   Status ping(Deadline deadline) override {
     CLAW_TRY(need_channel(deadline));
-    return qos(1, deadline);
+    return qos(channel_, 1, deadline);
   }
 
   Status publish(std::string_view queue, std::string_view properties, std::string_view body, Deadline deadline) override {
     CLAW_TRY(need_channel(deadline));
     if (!confirms_) {
       amqp_confirm_select_t select{.nowait = 0};
-      CLAW_TRY(request("confirm.select", AMQP_CONFIRM_SELECT_METHOD, &select, AMQP_CONFIRM_SELECT_OK_METHOD, deadline));
+      CLAW_TRY(request("confirm.select", channel_, AMQP_CONFIRM_SELECT_METHOD, &select, AMQP_CONFIRM_SELECT_OK_METHOD, deadline));
       confirms_ = true;
     }
-    while (unconfirmed_.size() >= kMostUnconfirmed) CLAW_TRY(take_confirm(deadline));
+    if (unconfirmed_.size() >= kMostUnconfirmed)
+      while (unconfirmed_.size() > kMostUnconfirmed / 2) CLAW_TRY(take_confirm(deadline));
+    cork(true);
     recycle_amqp_pool(&pool_);
     void* decoded = nullptr;
     if (const int status = amqp_decode_properties(AMQP_BASIC_CLASS, &pool_, bytes_of(properties), &decoded); status < 0)
@@ -247,6 +280,13 @@ class Amqp final : public Connection {
     return socket;
   }
 
+  // While it is on, small messages travel together: a broker reads a packet at a time.
+  void cork(bool on) {
+    if (std::exchange(corked_, on) == on) return;
+    const int value = on ? 1 : 0;
+    static_cast<void>(::setsockopt(amqp_get_sockfd(state_), IPPROTO_TCP, TCP_CORK, &value, sizeof value));  // only slower without it
+  }
+
   void set_timeout(Deadline deadline) {
     const timeval wait = timeval_of(deadline.remaining(clock_));
     amqp_set_rpc_timeout(state_, &wait);
@@ -255,37 +295,81 @@ class Amqp final : public Connection {
   Status need_channel(Deadline deadline) {
     if (broken_) return make_error(Code::unavailable, where_, "the connection is closed");
     if (channel_ != 0) return {};
-    if (next_channel_ > amqp_get_channel_max(state_)) {  // numbers are used once, so that no late frame is taken for another channel's
-      broken_ = true;
-      return make_error(Code::unavailable, where_, "out of channel numbers");
-    }
-    set_timeout(deadline);
-    amqp_channel_open(state_, static_cast<amqp_channel_t>(next_channel_));
-    CLAW_TRY(check("channel.open", amqp_get_rpc_reply(state_)));
-    channel_ = static_cast<amqp_channel_t>(next_channel_++);
+    CLAW_TRY_ASSIGN(channel_, open_channel(deadline));
     return {};
+  }
+
+  // Each is used once, so that no late frame is taken for another channel's.
+  Result<amqp_channel_t> next_number() {
+    if (broken_) return make_error(Code::unavailable, where_, "the connection is closed");
+    if (next_channel_ <= amqp_get_channel_max(state_)) return static_cast<amqp_channel_t>(next_channel_++);
+    broken_ = true;
+    return make_error(Code::unavailable, where_, "out of channel numbers");
+  }
+
+  Result<amqp_channel_t> open_channel(Deadline deadline) {
+    CLAW_TRY_ASSIGN(const amqp_channel_t channel, next_number());
+    amqp_channel_open_t open{.out_of_band = amqp_empty_bytes};
+    CLAW_TRY(request("channel.open", channel, AMQP_CHANNEL_OPEN_METHOD, &open, AMQP_CHANNEL_OPEN_OK_METHOD, deadline));
+    return channel;
   }
 
   // Not opened again behind the caller's back: what it held is no longer held.
   Error no_channel(const std::string& op) const { return make_error(Code::unavailable, where_ + " " + op, "the channel was closed"); }
 
-  void forget_channel() {
+  void forget_channels() {
+    consumers_.clear();
+    active_ = 0;
     channel_ = 0;
-    consuming_ = confirms_ = transactions_ = false;
+    confirms_ = false;
     unconfirmed_.clear();
     published_ = 0;
     refused_ = returned_ = 0;
   }
 
-  Status qos(std::uint16_t prefetch, Deadline deadline) {
-    amqp_basic_qos_t qos{.prefetch_size = 0, .prefetch_count = prefetch, .global = 0};
-    return request("qos", AMQP_BASIC_QOS_METHOD, &qos, AMQP_BASIC_QOS_OK_METHOD, deadline);
+  struct Consumer {
+    amqp_channel_t channel = 0;
+    bool active = false;
+    bool transactions = false;
+    std::uint64_t acknowledged = 0;  // every tag up to this one
+  };
+
+  Consumer* consumer_on(amqp_channel_t channel) {
+    if (!consumers_.empty() && consumers_.back().channel == channel) return &consumers_.back();
+    const auto found = std::find_if(consumers_.begin(), consumers_.end(), [channel](const Consumer& c) { return c.channel == channel; });
+    return found == consumers_.end() ? nullptr : &*found;
   }
 
-  // Sends a method and waits for its answer. Deliveries that come before it are dropped here: they stay held on the channel.
-  Status request(const std::string& op, amqp_method_number_t method, void* arguments, amqp_method_number_t answer, Deadline deadline) {
-    if (channel_ == 0) return no_channel(op);
-    if (const int status = amqp_send_method(state_, channel_, method, arguments); status != AMQP_STATUS_OK) return broke(op, status);
+  // The broker searches each single tag from the oldest that its channel still holds; a run that begins there costs one step.
+  Status acknowledge_on(amqp_channel_t channel, std::vector<std::uint64_t>& tags, Deadline deadline) {
+    Consumer* const consumer = consumer_on(channel);
+    if (consumer == nullptr) return no_channel("ack");
+    if (!consumer->transactions) {
+      amqp_tx_select_t select{};
+      CLAW_TRY(request("tx.select", channel, AMQP_TX_SELECT_METHOD, &select, AMQP_TX_SELECT_OK_METHOD, deadline));
+      consumer->transactions = true;
+    }
+    std::sort(tags.begin(), tags.end());
+    std::size_t run = 0;
+    while (run < tags.size() && tags[run] == consumer->acknowledged + 1) consumer->acknowledged = tags[run++];
+    const auto ack = [&](std::uint64_t tag, bool multiple) { return amqp_basic_ack(state_, channel, tag, multiple ? 1 : 0); };
+    if (run > 0)
+      if (const int status = ack(tags[run - 1], true); status != AMQP_STATUS_OK) return broke("ack", status);
+    for (const std::uint64_t tag : std::span(tags).subspan(run))
+      if (const int status = ack(tag, false); status != AMQP_STATUS_OK) return broke("ack", status);
+    amqp_tx_commit_t commit{};
+    return request("tx.commit", channel, AMQP_TX_COMMIT_METHOD, &commit, AMQP_TX_COMMIT_OK_METHOD, deadline);
+  }
+
+  Status qos(amqp_channel_t channel, std::uint16_t prefetch, Deadline deadline) {
+    amqp_basic_qos_t qos{.prefetch_size = 0, .prefetch_count = prefetch, .global = 0};
+    return request("qos", channel, AMQP_BASIC_QOS_METHOD, &qos, AMQP_BASIC_QOS_OK_METHOD, deadline);
+  }
+
+  // Sends a method and waits for its answer. Deliveries that come before it are dropped here: they stay held on their channel.
+  Status request(const std::string& op, amqp_channel_t channel, amqp_method_number_t method, void* arguments, amqp_method_number_t answer, Deadline deadline) {
+    if (channel == 0) return no_channel(op);
+    if (const int status = amqp_send_method(state_, channel, method, arguments); status != AMQP_STATUS_OK) return broke(op, status);
     for (;;) {
       Result<bool> got = frame(deadline);
       if (!got) {
@@ -294,7 +378,7 @@ class Amqp final : public Connection {
         return error;
       }
       if (!*got) return broke(op, AMQP_STATUS_TIMEOUT);
-      if (frame_.frame_type == AMQP_FRAME_METHOD && frame_.channel == channel_ && frame_.payload.method.id == answer) return {};
+      if (frame_.frame_type == AMQP_FRAME_METHOD && frame_.channel == channel && frame_.payload.method.id == answer) return {};
     }
   }
 
@@ -309,7 +393,7 @@ class Amqp final : public Connection {
       if (status != AMQP_STATUS_OK) return broke("read", status);
       if (frame_.frame_type != AMQP_FRAME_METHOD) return true;
       const amqp_method_t& method = frame_.payload.method;
-      if (method.id == AMQP_CONNECTION_CLOSE_METHOD || method.id == AMQP_CHANNEL_CLOSE_METHOD) return closed_by_server(method);
+      if (method.id == AMQP_CONNECTION_CLOSE_METHOD || method.id == AMQP_CHANNEL_CLOSE_METHOD) return closed_by_server(method, frame_.channel);
       if (method.id == AMQP_CONNECTION_BLOCKED_METHOD) blocked_ = view(static_cast<const amqp_connection_blocked_t*>(method.decoded)->reason);
       else if (method.id == AMQP_CONNECTION_UNBLOCKED_METHOD) blocked_.clear();
       else return true;
@@ -318,10 +402,10 @@ class Amqp final : public Connection {
 
   Result<Event> delivery(Deadline deadline) {
     const auto* deliver = static_cast<const amqp_basic_deliver_t*>(frame_.payload.method.decoded);
-    Event event{.kind = Event::Kind::delivery, .delivery = {.tag = deliver->delivery_tag, .redelivered = deliver->redelivered != 0}};
+    Event event{.kind = Event::Kind::delivery, .delivery = {.tag = wide_tag(frame_.channel, deliver->delivery_tag), .redelivered = deliver->redelivered != 0}};
     exchange_ = view(deliver->exchange);
     routing_key_ = view(deliver->routing_key);
-    CLAW_TRY(read_content(deadline));
+    CLAW_TRY(read_content(frame_.channel, deadline));
     event.delivery.exchange = exchange_;
     event.delivery.routing_key = routing_key_;
     event.delivery.properties = properties_;
@@ -330,8 +414,8 @@ class Amqp final : public Connection {
   }
 
   // The header and body frames that follow a deliver or a return. Half a message is no message: the connection ends.
-  Status read_content(Deadline deadline) {
-    CLAW_TRY(content_frame(AMQP_FRAME_HEADER, deadline));
+  Status read_content(amqp_channel_t channel, Deadline deadline) {
+    CLAW_TRY(content_frame(channel, AMQP_FRAME_HEADER, deadline));
     properties_ = view(frame_.payload.properties.raw);
     const std::uint64_t size = frame_.payload.properties.body_size;
     body_.clear();
@@ -341,21 +425,22 @@ class Amqp final : public Connection {
     }
     body_.reserve(size);
     while (body_.size() < size) {
-      CLAW_TRY(content_frame(AMQP_FRAME_BODY, deadline));
+      CLAW_TRY(content_frame(channel, AMQP_FRAME_BODY, deadline));
       body_ += view(frame_.payload.body_fragment);
     }
     return {};
   }
 
-  Status content_frame(std::uint8_t type, Deadline deadline) {
+  Status content_frame(amqp_channel_t channel, std::uint8_t type, Deadline deadline) {
     CLAW_TRY_ASSIGN(const bool got, frame(deadline));
     if (!got) return broke("read a message", AMQP_STATUS_TIMEOUT);
-    if (frame_.frame_type == type && frame_.channel == channel_) return {};
+    if (frame_.frame_type == type && frame_.channel == channel) return {};
     broken_ = true;
     return make_error(Code::corrupt, where_, fmt::format("frame of type {} within a message, expected {}", frame_.frame_type, type));
   }
 
   Status take_confirm(Deadline deadline) {
+    cork(false);
     CLAW_TRY_ASSIGN(const bool got, frame(deadline));
     if (!got) {
       return make_error(Code::outcome_unknown, where_ + " publish",
@@ -365,7 +450,7 @@ class Amqp final : public Connection {
     if (frame_.frame_type != AMQP_FRAME_METHOD || frame_.channel != channel_) return {};
     if (frame_.payload.method.id == AMQP_BASIC_RETURN_METHOD) {
       ++returned_;
-      return read_content(deadline);
+      return read_content(channel_, deadline);
     }
     if (frame_.payload.method.id == AMQP_BASIC_ACK_METHOD) {
       const auto* ack = static_cast<const amqp_basic_ack_t*>(frame_.payload.method.decoded);
@@ -385,7 +470,7 @@ class Amqp final : public Connection {
     return count;
   }
 
-  Error closed_by_server(const amqp_method_t& method) {
+  Error closed_by_server(const amqp_method_t& method, amqp_channel_t channel) {
     int code = 0;
     std::string text;
     if (method.id == AMQP_CONNECTION_CLOSE_METHOD) {
@@ -400,15 +485,16 @@ class Amqp final : public Connection {
       code = close->reply_code;
       text = view(close->reply_text);
       amqp_channel_close_ok_t ok{};
-      amqp_send_method(state_, channel_ != 0 ? channel_ : frame_.channel, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok);
+      amqp_send_method(state_, channel, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok);
+      broken_ = consumer_on(channel) != nullptr && consumers_.size() > 1;  // what the others hold comes back when the connection is dropped
     }
-    forget_channel();
+    forget_channels();
     return make_error(code_of(code), where_, fmt::format("closed by the server: {} {}", code, escape(text, 200)));
   }
 
   Error broke(const std::string& op, int status) {
     broken_ = true;
-    forget_channel();
+    forget_channels();
     std::string what = status == AMQP_STATUS_TIMEOUT ? "no answer before the deadline" : amqp_error_string2(status);
     if (status == AMQP_STATUS_SSL_HOSTNAME_VERIFY_FAILED) what += "; expected a certificate for this host name";
     return make_error(code_of_status(status), where_ + " " + op, what);
@@ -421,7 +507,7 @@ class Amqp final : public Connection {
       case AMQP_RESPONSE_LIBRARY_EXCEPTION: return broke(op, reply.library_error);
       case AMQP_RESPONSE_SERVER_EXCEPTION: break;
     }
-    Error error = closed_by_server(reply.reply);
+    Error error = closed_by_server(reply.reply, channel_);
     error.op += " " + op;
     return error;
   }
@@ -434,9 +520,10 @@ class Amqp final : public Connection {
   int next_channel_ = 1;
   amqp_channel_t channel_ = 0;
   bool broken_ = false;
-  bool consuming_ = false;
+  std::vector<Consumer> consumers_;  // in the order they were begun
+  int active_ = 0;                   // of them
   bool confirms_ = false;
-  bool transactions_ = false;
+  bool corked_ = false;
   std::uint64_t published_ = 0;
   std::set<std::uint64_t> unconfirmed_;
   std::size_t refused_ = 0, returned_ = 0;

@@ -1,4 +1,4 @@
-// One AMQP 0-9-1 connection with one channel in use at a time.
+// One AMQP 0-9-1 connection: a channel for each consumer, and one for all else.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ inline constexpr std::uint64_t kMostBody = 160ull << 20;
 
 // One delivered message. Views live until the next call of its connection.
 struct Delivery {
-  std::uint64_t tag = 0;
+  std::uint64_t tag = 0;  // unique on its connection
   bool redelivered = false;
   std::string_view exchange, routing_key;
   std::string_view properties;  // as on the wire
@@ -42,7 +42,7 @@ struct Event {
 
 // Used by one thread. Heartbeats are answered within every call that waits. Errors: unavailable (refused, reset, closed by the
 // server, heartbeat missed), denied (login, vhost, rights), not_found, conflict (locked), invalid (precondition), timed_out, full,
-// corrupt. After any error the channel is closed; broken() tells whether the connection is too. Destroying it drops the
+// corrupt. After any error the channels are closed; broken() tells whether the connection is too. Destroying it drops the
 // socket: the server then returns every message that was held through it.
 class Connection {
  public:
@@ -57,19 +57,23 @@ class Connection {
 
   virtual Status ping(Deadline deadline) = 0;
 
-  // A channel is opened by the first of these that needs one: depth, declare, consume, publish. Closing it returns every message that is held, at its old place.
-  virtual Status close_channel(Deadline deadline) = 0;
+  // Channels are opened by what needs one. Closing them returns every message that is held, at its old place: what was held first is
+  // returned first.
+  virtual Status close_channels(Deadline deadline) = 0;
 
   virtual Result<Depth> depth(std::string_view queue, Deadline deadline) = 0;  // passive declare: changes nothing
   virtual Status declare_durable_classic(std::string_view queue, Deadline deadline) = 0;
 
-  // At most `prefetch` (1 … 65,535) messages are held at a time. `stream_offset`: for streams, "first" or a number.
+  // A consumer on a channel of its own that is given at most `prefetch` (1 … 65,535) messages. `stream_offset`: for streams, "first" or
+  // a number. The first of a connection: a delivery to another that came before the answer would be dropped.
   virtual Status consume(std::string_view queue, std::uint16_t prefetch, std::optional<std::string> stream_offset, Deadline deadline) = 0;
+  // The same on a further channel, beside those before and without waiting: what is wrong is told by next().
+  virtual Status consume_more(std::string_view queue, std::uint16_t prefetch) = 0;
   // Waits for the next event until `first`, and then for the rest of its message until `whole`.
   virtual Result<Event> next(Deadline first, Deadline whole) = 0;
-  // Ends the consumer: next() gives what was under way, then `stopped`. What was delivered stays held.
+  // Ends all consumers: next() gives what was under way, then `stopped`. What was delivered stays held.
   virtual Status stop() = 0;
-  // All of these or none, in one transaction. A quorum queue's channel sends at most 32 single acknowledgements ahead and keeps the
+  // All that one consumer holds of these or none, in one transaction. A quorum queue's channel sends at most 32 single acknowledgements ahead and keeps the
   // rest to itself: closing the channel after such would return messages that were acknowledged (measured). A commit is one command. Only when the consumer has ended.
   virtual Status acknowledge(std::span<const std::uint64_t> tags, Deadline deadline) = 0;
   // For streams only: lets the broker send more.

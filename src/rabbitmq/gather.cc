@@ -13,7 +13,8 @@ Result<Permission> may_look(Session& session, const std::string& queue, Deadline
 }
 
 Result<Kept> gather(Session& session, const PlannedQueue& queue, bool with_content, Deadline deadline) {
-  CLAW_TRY_ASSIGN(const Permission may, may_look(session, queue.queue.name, deadline));
+  CLAW_TRY_ASSIGN(Permission may, may_look(session, queue.queue.name, deadline));
+  may.limits.in_order = may.limits.quorum;  // a classic queue sorts what comes back
   if (!may.promise.no_removal.empty()) return make_error(Code::unsupported, "remove from " + escape(queue.queue.text(), 120), may.promise.no_removal);
   std::map<std::uint64_t, std::size_t> missing;  // by short digest, as the plan has it
   for (const PlannedMessage& message : queue.messages) ++missing[message.key.low];
@@ -37,6 +38,7 @@ Result<Kept> gather(Session& session, const PlannedQueue& queue, bool with_conte
   }
   out.exhausted = out.hold->exhausted();
   CLAW_TRY(out.hold->stop(deadline));
+  out.since = session.clock.mono();
   return out;
 }
 

@@ -18,12 +18,13 @@ struct HeldTag {
   bool redelivered = false;
 };
 
-// What one hold found of a plan. Kept between read() and the waves of the removal, so that all of them cost one delivery.
+// What one hold found of a plan. Kept between a look or read() and the wave that follows, so that both cost one delivery.
 struct Kept {
   std::unique_ptr<Hold> hold;
   std::map<std::string, std::deque<HeldTag>> by_digest;             // 32 raw bytes
   std::map<std::string, std::vector<OwnedField>> content;           // only when it was asked for
   bool exhausted = false;                                           // what is not here was not in the queue
+  MonoTime since;                                                   // when all of it was held
 };
 
 // Holds the queue from its head until every planned message was met, or to the bound. Refuses by the look policy.

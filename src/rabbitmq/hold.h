@@ -1,4 +1,4 @@
-// A bounded part of a queue, taken from its head and given back in order by closing the channel.
+// The head of a queue, taken within bounds and given back in order by closing its channels.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,7 @@ struct Held {
   Seen seen;
 };
 
+// A long hold is made of parts, one after another: a consumer each, on a channel of its own.
 // Messages are taken once, in order, until the bound or the end of what was ready at the start. A message that stands at the
 // queue's delivery limit would be dropped or dead-lettered on its return: it is put at the tail instead (published with confirm,
 // then acknowledged), at once. The destructor returns everything; if it cannot even do that, it drops the connection, and the
@@ -41,7 +42,6 @@ class Hold {
   std::uint64_t taken() const { return taken_; }
   std::uint64_t expected() const { return expected_; }  // of messages, by the queue's depth and our bound
   std::uint64_t rescued() const { return rescues_; }  // put at the tail instead
-  MonoTime opened() const { return opened_; }
 
   // Ends the taking: next() gives nothing after it.
   Status stop(Deadline deadline);
@@ -55,6 +55,8 @@ class Hold {
   Status rescue(const Delivery& delivery, const Seen& seen, Deadline deadline);
   Result<bool> take(Held& out, const Delivery& delivery, Deadline deadline);
   Result<bool> nothing_more(Deadline deadline);
+  Status take_more(Deadline deadline);  // adds a consumer
+  Result<bool> memory_is_short(Deadline deadline);
   Status await_return(Deadline deadline);
 
   Session& session_;
@@ -65,7 +67,7 @@ class Hold {
   std::optional<std::int64_t> delivery_limit_;
   std::unique_ptr<Connection> connection_;
   MonoTime opened_;
-  std::uint64_t expected_ = 0, taken_ = 0, bytes_ = 0, rescues_ = 0, removed_ = 0;
+  std::uint64_t expected_ = 0, asked_for_ = 0, taken_ = 0, bytes_ = 0, rescues_ = 0, removed_ = 0;
   bool exhausted_ = false, stopped_ = false, whole_ = false, ending_ = false;
   MonoTime asked_{};  // for the depth
   std::vector<std::uint64_t> rescued_;  // tags to acknowledge once nothing more is delivered

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/text.h"
 #include "rabbitmq/gather.h"
@@ -89,13 +90,28 @@ class TakeWindow final : public Window {
 
   // Also when it was cut short: a queue without priorities keeps its order, and what an earlier look saw can only have moved up. What was
   // given up must be known, or it would be taken for what passed.
-  bool tells_what_left() const override { return done_ && dead_known_ && (!cut_short_ || (place_ > 0 && !may_.priorities)) && rescued_ == 0; }
+  bool tells_what_left() const override { return done_ && dead_known_ && (!cut_short_ || (!places_.empty() && !may_.priorities)) && rescued_ == 0; }
+  bool holds() const override { return done_ && hold_ != nullptr; }
+  // What is about to be removed stays held, and with it all else: only closing its channels gives messages back in order.
+  Status settle(std::span<const MessageKey> keep, Deadline deadline) override {
+    if (hold_ == nullptr) return {};
+    if (keep.empty()) {
+      const Status released = hold_->release(deadline);
+      hold_.reset();
+      return released;
+    }
+    Kept kept{.hold = std::move(hold_), .exhausted = !cut_short_, .since = session_.clock.mono()};
+    for (const MessageKey& key : keep)
+      if (key.high < places_.size()) kept.by_digest[std::string(places_[key.high].digest.begin(), places_[key.high].digest.end())].push_back(places_[key.high].tag);
+    session_.kept.insert_or_assign(queue_, std::move(kept));
+    return {};
+  }
   std::string remark() const override {
     std::string out;
     if (rescued_ > 0)
       out = fmt::format("{} messages stood at the delivery limit and were put at the tail of the queue, because their return would have ended them. ", grouped(rescued_));
-    if (cut_short_ && place_ == 0) out += "Messages are ready, and none was given to us in time: the queue was not looked at. ";
-    if (cut_short_ && place_ > 0) out += fmt::format("Only the first {} messages were looked at: one hold takes no more.", grouped(place_));
+    if (cut_short_ && places_.empty()) out += "Messages are ready, and none was given to us in time: the queue was not looked at. ";
+    if (cut_short_ && !places_.empty()) out += fmt::format("Only the first {} messages were looked at: one hold takes no more.", grouped(places_.size()));
     return out;
   }
 
@@ -139,28 +155,35 @@ class TakeWindow final : public Window {
       if (held.seen.expires_ms && *held.seen.expires_ms < may_.limits.time.count())
         return make_error(Code::refused, "look at " + session_.name + "/" + escape(queue_, 120),
                           fmt::format("a message expires {} ms after it was published: some would expire while they are held (at most {} ms)", *held.seen.expires_ms, may_.limits.time.count()));
-      const std::uint64_t digest = short_digest(digest_of(held.body, held.seen.envelope));
-      writer.add({place_++, digest}, held.body, held.seen.envelope, witness_.evidence(held));
+      const std::string digest = digest_of(held.body, held.seen.envelope);
+      Place& place = places_.emplace_back(Place{.digest = {}, .tag = {held.tag, held.redelivered}});
+      std::copy_n(digest.begin(), std::min(digest.size(), place.digest.size()), place.digest.begin());
+      writer.add({places_.size() - 1, short_digest(digest)}, held.body, held.seen.envelope, witness_.evidence(held));
     }
     return {};
   }
 
-  // Gives everything back now, not when somebody destroys the window.
   Status end(Deadline deadline) {
     done_ = true;
     cut_short_ = !hold_->exhausted();
-    CLAW_TRY(hold_->release(deadline));
+    CLAW_TRY(hold_->stop(deadline));
     rescued_ = hold_->rescued();
-    hold_.reset();
     return {};
   }
+
+  // Where each message of the look is held, by its place: 48 bytes each while the look lasts.
+  struct Place {
+    std::array<char, 32> digest;
+    HeldTag tag;
+  };
 
   Session& session_;
   std::string queue_, dead_;
   Permission may_, may_dead_;
   Witness witness_;
   std::unique_ptr<Hold> hold_;
-  std::uint64_t place_ = 0, dead_place_ = 0, rescued_ = 0;
+  std::vector<Place> places_;
+  std::uint64_t dead_place_ = 0, rescued_ = 0;
   bool done_ = false, cut_short_ = false;
   bool dead_known_;  // all of what the dead-letter queue holds was seen, or there is none
 };
@@ -187,7 +210,7 @@ class StreamWindow final : public Window {
     }
     if (last_tag != 0) CLAW_TRY(connection_->credit(last_tag));
     if (ended_ && connection_ != nullptr && writer.empty()) {
-      CLAW_TRY(connection_->close_channel(deadline));
+      CLAW_TRY(connection_->close_channels(deadline));
       session_.give_back(std::move(connection_));
     }
     const bool more = !writer.empty();

@@ -15,13 +15,17 @@ namespace claw::rabbitmq {
 
 // Bounds on what one hold takes away from the consumers, and from the broker's memory.
 struct HoldLimits {
-  std::uint64_t messages = 50'000;  // at most 65,535: a consumer's prefetch
+  std::uint64_t messages = 50'000;
   std::uint64_t bytes = 128ull << 20;
   Millis time{30'000};
-  bool quorum = false;  // see Depth::nothing_at_all()
+  std::uint64_t part = 65'535;      // of one consumer; at most a prefetch
+  bool in_order = true;             // false: the next part is asked for before the last one has come, and their messages come mixed
+  bool quorum = false;              // see Depth::nothing_at_all()
+  std::uint64_t memory_floor = 0;   // a hold takes no more when the broker has less left than so many bytes; 0: not known
 };
 
-// How much of the queue one hold may take, by its mean size and by the broker's free memory; 0: nothing.
+// How much of the queue one hold may take, by its mean size and by the broker's free memory; 0: nothing. All of a long queue
+// only where nobody acknowledges anything: what is hidden there is missed by nobody.
 HoldLimits hold_limits(const QueueFacts& queue, const BrokerFacts& broker);
 
 // The limit that a message's x-delivery-count must not pass; nullopt: none.

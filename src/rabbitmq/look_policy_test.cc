@@ -69,16 +69,28 @@ TEST(LookPolicy, knows_that_4_has_a_delivery_limit_of_its_own) {
 
 TEST(LookPolicy, holds_no_more_than_its_bounds_and_the_brokers_memory_allow) {
   QueueFacts queue = classic();
+  queue.consumers = 1, queue.ack_rate = 10;
   EXPECT_EQ(hold_limits(queue, version(3, 10)).messages, 50'000u);
   queue.bytes = queue.ready << 20;  // a MiB each
   EXPECT_EQ(hold_limits(queue, version(3, 10)).messages, 128u);
   BrokerFacts small = version(3, 10);
-  small.memory_free = 1 << 20;
+  small.memory_free = 1 << 19;
   EXPECT_LT(hold_limits(classic(), small).messages, 100u);
   EXPECT_THAT(judge_look(classic(), small).refusal, HasSubstr("memory"));
-  queue = classic();
+}
+
+TEST(LookPolicy, holds_all_of_a_long_queue_only_where_no_consumer_misses_it) {
+  QueueFacts queue = classic();
   queue.ready = 800'000;
   queue.bytes = 240'000'000;
+  const auto held = [&] { return hold_limits(queue, version(3, 10)).messages; };
+  EXPECT_GE(held(), 760'000u);  // half of 4 GiB
+  queue.consumers = 3;          // that acknowledge nothing
+  EXPECT_GE(held(), 760'000u);
+  queue.message_ttl_ms = 100'000;  // would end while so many are held
+  EXPECT_EQ(held(), 50'000u);
+  queue.message_ttl_ms.reset();
+  queue.ack_rate = 5;
   const LookPromise promise = judge_look(queue, version(3, 10));
   EXPECT_FALSE(promise.sees_all);
   EXPECT_THAT(promise.caveat, HasSubstr("first 50,000 of 800,000"));

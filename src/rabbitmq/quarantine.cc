@@ -10,12 +10,12 @@ namespace claw::rabbitmq {
 namespace {
 
 constexpr std::string_view kSuffix = ".quarantine";
-constexpr std::uint64_t kMostInQuarantine = 65'535;
+constexpr std::uint64_t kMostInQuarantine = 500'000;  // held at once, whatever the broker's memory says: at most 1.7 GB of it
 constexpr std::size_t kRestoreBatch = 100;  // a crash during a restore doubles at most so many
 
 // Everything in a quarantine is held at once: its end must be seen.
 Result<std::unique_ptr<Hold>> hold_quarantine(Session& session, const std::string& quarantine, Deadline deadline) {
-  CLAW_TRY_ASSIGN(auto hold, Hold::open(session, quarantine, {.messages = kMostInQuarantine, .bytes = 4ull << 30, .time = std::chrono::minutes(10)}, std::nullopt, deadline));
+  CLAW_TRY_ASSIGN(auto hold, Hold::open(session, quarantine, {.messages = kMostInQuarantine, .bytes = 4ull << 30, .time = std::chrono::minutes(10), .memory_floor = 1}, std::nullopt, deadline));
   if (hold->expected() == kMostInQuarantine)
     return make_error(Code::full, "quarantine " + escape(quarantine, 120), fmt::format("holds {} messages or more; roll back or empty it before the next removal", grouped(kMostInQuarantine)));
   return hold;

@@ -64,7 +64,7 @@ Result<std::set<std::size_t>*> numbers_in_quarantine(Session& session, const Rem
 
 Result<Kept*> kept_of(Session& session, const RemoveRequest& request, Deadline deadline) {
   const std::string& queue = request.queue.queue.name;
-  if (const auto found = session.kept.find(queue); found != session.kept.end() && session.clock.mono() - found->second.hold->opened() > kKeepHold) let_go(session, queue);
+  if (const auto found = session.kept.find(queue); found != session.kept.end() && session.clock.mono() - found->second.since > kKeepHold) let_go(session, queue);
   auto found = session.kept.find(queue);
   if (found == session.kept.end()) {
     CLAW_TRY_ASSIGN(Kept kept, gather(session, request.queue, false, deadline));

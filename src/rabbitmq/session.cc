@@ -4,8 +4,8 @@
 
 namespace claw::rabbitmq {
 
-Session::Session(BrokerName broker_name, Endpoint where, std::unique_ptr<Management> api, Clock& time, std::function<void(std::string_view)> hook)
-    : name(std::move(broker_name)), endpoint(std::move(where)), clock(time), management(std::move(api)), after(std::move(hook)) {}
+Session::Session(BrokerName broker_name, Endpoint where, std::unique_ptr<Management> api, Clock& time, std::uint16_t a_consumer, std::function<void(std::string_view)> hook)
+    : name(std::move(broker_name)), endpoint(std::move(where)), clock(time), management(std::move(api)), prefetch(a_consumer), after(std::move(hook)) {}
 
 Session::~Session() = default;
 

@@ -1,4 +1,4 @@
-// What the operations of one lane share: connections, facts about the broker, and what is held between the waves of a drain.
+// What the operations of one lane share: connections, facts about the broker, and what is held between a look and the wave that follows.
 #pragma once
 
 #include <functional>
@@ -20,7 +20,7 @@ struct Kept;  // gather.h
 
 class Session {
  public:
-  Session(BrokerName name, Endpoint endpoint, std::unique_ptr<Management> management, Clock& clock, std::function<void(std::string_view)> after);
+  Session(BrokerName name, Endpoint endpoint, std::unique_ptr<Management> management, Clock& clock, std::uint16_t prefetch, std::function<void(std::string_view)> after);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -29,6 +29,7 @@ class Session {
   const Endpoint endpoint;
   Clock& clock;
   const std::unique_ptr<Management> management;            // null: unknown is what only it can tell
+  const std::uint16_t prefetch;                            // messages that one consumer of a hold is given
   const std::function<void(std::string_view step)> after;  // tests only: a crash can be made here
 
   // For passive declares and for publishes: an alarm stops the socket of a publisher, acks included, so a hold has its own.
@@ -44,7 +45,7 @@ class Session {
   Result<QueueFacts> queue(std::string_view queue, Deadline deadline);
 
   std::map<std::string, std::uint32_t> holds;  // how often this session held each queue: it raised delivery counts as often
-  std::map<std::string, Kept> kept;            // by queue, between read() and the last wave
+  std::map<std::string, Kept> kept;            // by queue, between a look or read() and the next wave
   // Numbers known to be in quarantine, by (queue, execution). Absent: not looked up yet.
   std::map<std::pair<std::string, std::string>, std::set<std::size_t>> in_quarantine;
 

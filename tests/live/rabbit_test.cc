@@ -1,5 +1,6 @@
 // The RabbitMQ adapter on a real server: looks that leave no trace in order or number, removals that take exactly their messages,
 // crashes at the dangerous points, and the traps that the obvious ways fall into.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -40,8 +41,9 @@ std::unique_ptr<Connection> client() {
   return std::move(*connection);
 }
 
-std::unique_ptr<Broker> adapter(std::function<void(std::string_view)> after = {}) {
-  Result<std::unique_ptr<Broker>> broker = rabbitmq::open_rabbitmq({.name = "rabbit", .url = server().url(), .management_url = server().management_url(), .after = std::move(after)}, system_clock(), soon());
+std::unique_ptr<Broker> adapter(std::function<void(std::string_view)> after = {}, std::uint16_t prefetch = 65'535) {
+  Result<std::unique_ptr<Broker>> broker =
+      rabbitmq::open_rabbitmq({.name = "rabbit", .url = server().url(), .management_url = server().management_url(), .prefetch = prefetch, .after = std::move(after)}, system_clock(), soon());
   EXPECT_TRUE(broker.ok()) << broker.error().message();
   return std::move(*broker);
 }
@@ -208,6 +210,27 @@ TEST_P(EveryKind, a_look_sees_every_message_once_and_leaves_number_and_order) {
   }
   EXPECT_EQ(ready(queue), 1'200u);
   EXPECT_EQ(numbers(drain(queue)), given_out(range(0, 1'200, 0, false), GetParam().priorities));
+}
+
+// A hold longer than one consumer's prefetch adds consumers to its channel: what they hold must come back as one.
+TEST_P(EveryKind, a_look_and_a_removal_through_many_consumers_keep_the_order) {
+  const std::string queue = std::string("parts-") + GetParam().name;
+  server().remove_queue(queue + ".quarantine");
+  server().declare(queue, GetParam().arguments);
+  publish(queue, 0, 1'500, 50, GetParam().priorities);
+  const auto broker = adapter({}, 100);
+  const auto seen = look(*broker, queue);
+  ASSERT_TRUE(seen.ok()) << seen.error().message();
+  EXPECT_EQ(seen->order, given_out(range(0, 1'500, 0, false), GetParam().priorities));
+  EXPECT_EQ(seen->remark, "");
+  publish(queue, 1'500, 100, 0, GetParam().priorities);  // meanwhile
+  const auto removed = remove(*broker, *seen, "exec-1");
+  ASSERT_TRUE(removed.ok()) << removed.error().message();
+  EXPECT_EQ(removed->removed, 30u);
+  EXPECT_EQ(removed->quarantined.size(), 30u);
+  std::vector<int> left = range(0, 1'500, 50, false);
+  for (const int n : range(1'500, 100, 0, false)) left.push_back(n);
+  EXPECT_EQ(numbers(drain(queue)), given_out(left, GetParam().priorities));
 }
 
 TEST_P(EveryKind, a_removal_takes_exactly_its_messages_and_a_restore_brings_them_back) {
@@ -379,7 +402,7 @@ TEST(Rabbit, looks_at_a_delivery_limit_end_no_message) {
     const auto naive = client();
     ASSERT_TRUE(naive->consume("limit3", 100, std::nullopt, soon()).ok());
     for (int i = 0; i < 10; ++i) ASSERT_EQ(naive->next(soon(), soon())->kind, rabbitmq::Event::Kind::delivery);
-    ASSERT_TRUE(naive->close_channel(soon()).ok());
+    ASSERT_TRUE(naive->close_channels(soon()).ok());
     if (time < 3) await_ready("limit3", 10);
   }
   await_ready("limit3.dead", 10);
@@ -398,6 +421,50 @@ TEST(Rabbit, looks_at_a_delivery_limit_end_no_message) {
   EXPECT_TRUE(told);
   EXPECT_EQ(ready("limit3"), 10u);
   EXPECT_EQ(ready("limit3.dead"), 0u);
+}
+
+// A quorum queue assigns everything to us at once, and nothing is ready long before the first of it arrives.
+TEST(Rabbit, what_is_on_its_way_to_us_is_not_taken_for_the_end) {
+  server().declare("on-its-way", R"({"x-queue-type":"quorum"})");
+  publish("on-its-way", 0, 50'000, 0);
+  const auto broker = adapter();
+  const auto seen = look(*broker, "on-its-way");
+  ASSERT_TRUE(seen.ok()) << seen.error().message();
+  EXPECT_EQ(seen->order, range(0, 50'000, 0, false));
+  server().remove_queue("on-its-way");
+}
+
+// The agent removes by itself what it just looked at: all of it costs one delivery.
+TEST(Rabbit, a_removal_within_the_hold_of_its_look_is_no_second_delivery) {
+  for (const char* type : {"classic", "quorum"}) {
+    const std::string queue = std::string("once-") + type;
+    server().declare(queue, fmt::format(R"({{"x-queue-type":"{}"}})", type));
+    publish(queue, 0, 600, 50);
+    const auto broker = adapter({}, 100);
+    const QueueView seen = view(*broker, queue);
+    const auto window = broker->look(seen, soon());
+    ASSERT_TRUE(window.ok()) << window.error().message();
+    Looked looked{.order = {}, .plan = {.queue = seen.id, .type = seen.type, .entries = seen.entries, .quarantine = broker->quarantine_name(seen.id), .messages = {}}, .content = {}, .evidence = {}, .dead = {}, .remark = {}};
+    std::vector<MessageKey> keep;
+    for (Batch page; *(*window)->next(page, soon());)
+      for (const Batch::Entry& entry : page.entries()) {
+        const auto fields = page.fields(entry);
+        if (!is_poison(fields[0].value)) continue;
+        keep.push_back(entry.key);
+        looked.plan.messages.push_back({.id = "m" + std::to_string(entry.key.high), .key = entry.key});
+        for (const Field& f : fields) looked.content[entry.key].fields.push_back({std::string(f.name), std::string(f.value)});
+      }
+    EXPECT_TRUE((*window)->holds());
+    ASSERT_TRUE((*window)->settle(keep, soon()).ok());
+    EXPECT_EQ(ready(queue), 0u);  // held until the removal is done
+    const auto removed = remove(*broker, looked, "exec-1");
+    ASSERT_TRUE(removed.ok()) << removed.error().message();
+    EXPECT_EQ(removed->removed, 12u);
+    EXPECT_EQ(removed->quarantined.size(), 12u);
+    const std::vector<Got> left = drain(queue);
+    EXPECT_EQ(numbers(left), range(0, 600, 50, false));
+    for (const Got& got : left) EXPECT_EQ(got.delivery_count, queue == "once-quorum" ? 1u : 0u);
+  }
 }
 
 TEST(Rabbit, looks_are_refused_with_the_reason_on_real_queues) {
