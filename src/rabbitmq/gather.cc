@@ -20,6 +20,7 @@ Result<Kept> gather(Session& session, const PlannedQueue& queue, bool with_conte
   for (const PlannedMessage& message : queue.messages) ++missing[message.key.low];
   std::size_t left = queue.messages.size();
   Kept out;
+  session.looked.reset();
   CLAW_TRY_ASSIGN(out.hold, Hold::open(session, queue.queue.name, may.limits, may.delivery_limit, deadline));
   while (left > 0) {
     Held held;
@@ -42,7 +43,13 @@ Result<Kept> gather(Session& session, const PlannedQueue& queue, bool with_conte
   return out;
 }
 
-void let_go(Session& session, const std::string& queue) { session.kept.erase(queue); }
-void let_go_all(Session& session) { session.kept.clear(); }
+void let_go(Session& session, const std::string& queue) {
+  session.looked.reset();
+  session.kept.erase(queue);
+}
+void let_go_all(Session& session) {
+  session.looked.reset();
+  session.kept.clear();
+}
 
 }  // namespace claw::rabbitmq

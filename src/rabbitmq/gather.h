@@ -30,7 +30,7 @@ struct Kept {
 // Holds the queue from its head until every planned message was met, or to the bound. Refuses by the look policy.
 Result<Kept> gather(Session& session, const PlannedQueue& queue, bool with_content, Deadline deadline);
 
-// Gives back what is kept of this queue, or of all.
+// Gives back what is kept of this queue, or of all, and what the last look left.
 void let_go(Session& session, const std::string& queue);
 void let_go_all(Session& session);
 

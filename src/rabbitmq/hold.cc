@@ -88,6 +88,8 @@ Result<bool> Hold::next(Held& out, Deadline deadline) {
       }
     }
   }
+  // A bound of ours: what was still on its way has not been seen.
+  if (!stopped_ && taken_ < expected_) exhausted_ = false;
   return false;
 }
 

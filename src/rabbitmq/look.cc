@@ -79,6 +79,12 @@ class TakeWindow final : public Window {
   TakeWindow(Session& session, std::string queue, Permission may, std::string dead, Permission may_dead, bool has_dead)
       : session_(session), queue_(std::move(queue)), dead_(std::move(dead)), may_(std::move(may)), may_dead_(std::move(may_dead)), witness_(session.holds[queue_]), dead_known_(!has_dead) {}
 
+  ~TakeWindow() override {
+    if (holds()) session_.looked.reset();
+  }
+  TakeWindow(const TakeWindow&) = delete;
+  TakeWindow& operator=(const TakeWindow&) = delete;
+
   Result<bool> next(Batch& page, Deadline deadline) override {
     PageWriter writer(page);
     while (writer.empty() && !dead_.empty()) CLAW_TRY(read_dead(writer, deadline));
@@ -91,16 +97,14 @@ class TakeWindow final : public Window {
   // Also when it was cut short: a queue without priorities keeps its order, and what an earlier look saw can only have moved up. What was
   // given up must be known, or it would be taken for what passed.
   bool tells_what_left() const override { return done_ && dead_known_ && (!cut_short_ || (!places_.empty() && !may_.priorities)) && rescued_ == 0; }
-  bool holds() const override { return done_ && hold_ != nullptr; }
+  bool holds() const override { return number_ != 0 && session_.looked != nullptr && session_.looked_number == number_; }
   // What is about to be removed stays held, and with it all else: only closing its channels gives messages back in order.
   Status settle(std::span<const MessageKey> keep, Deadline deadline) override {
-    if (hold_ == nullptr) return {};
-    if (keep.empty()) {
-      const Status released = hold_->release(deadline);
-      hold_.reset();
-      return released;
-    }
-    Kept kept{.hold = std::move(hold_), .exhausted = !cut_short_, .since = session_.clock.mono()};
+    if (!holds()) return {};
+    std::unique_ptr<Hold> hold = std::move(session_.looked);
+    number_ = 0;
+    if (keep.empty()) return hold->release(deadline);
+    Kept kept{.hold = std::move(hold), .by_digest = {}, .content = {}, .exhausted = !cut_short_, .since = session_.clock.mono()};
     for (const MessageKey& key : keep)
       if (key.high < places_.size()) kept.by_digest[std::string(places_[key.high].digest.begin(), places_[key.high].digest.end())].push_back(places_[key.high].tag);
     session_.kept.insert_or_assign(queue_, std::move(kept));
@@ -168,6 +172,8 @@ class TakeWindow final : public Window {
     cut_short_ = !hold_->exhausted();
     CLAW_TRY(hold_->stop(deadline));
     rescued_ = hold_->rescued();
+    number_ = ++session_.looked_number;
+    session_.looked = std::move(hold_);
     return {};
   }
 
@@ -182,6 +188,7 @@ class TakeWindow final : public Window {
   Permission may_, may_dead_;
   Witness witness_;
   std::unique_ptr<Hold> hold_;
+  std::uint64_t number_ = 0;  // after the end, of its hold in the session
   std::vector<Place> places_;
   std::uint64_t dead_place_ = 0, rescued_ = 0;
   bool done_ = false, cut_short_ = false;

@@ -7,7 +7,7 @@ namespace claw::rabbitmq {
 Session::Session(BrokerName broker_name, Endpoint where, std::unique_ptr<Management> api, Clock& time, std::uint16_t a_consumer, std::function<void(std::string_view)> hook)
     : name(std::move(broker_name)), endpoint(std::move(where)), clock(time), management(std::move(api)), prefetch(a_consumer), after(std::move(hook)) {}
 
-Session::~Session() = default;
+Session::~Session() { let_go_all(*this); }  // what is held goes back through the connections
 
 Result<Connection*> Session::live(std::unique_ptr<Connection>& connection, std::string_view purpose, Deadline deadline) {
   // Nothing of a call was sent yet, so a fresh connection is harmless. pump() finds out that the server has closed an idle one.

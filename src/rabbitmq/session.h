@@ -16,6 +16,7 @@
 
 namespace claw::rabbitmq {
 
+class Hold;   // hold.h
 struct Kept;  // gather.h
 
 class Session {
@@ -46,6 +47,10 @@ class Session {
 
   std::map<std::string, std::uint32_t> holds;  // how often this session held each queue: it raised delivery counts as often
   std::map<std::string, Kept> kept;            // by queue, between a look or read() and the next wave
+  // Of the last look, until it is settled or something else is asked; and which look that is, counted from 1.
+  std::unique_ptr<Hold> looked;
+  std::uint64_t looked_number = 0;
+  std::map<std::string, MonoTime> declared;  // quarantines that this session made, and when
   // Numbers known to be in quarantine, by (queue, execution). Absent: not looked up yet.
   std::map<std::pair<std::string, std::string>, std::set<std::size_t>> in_quarantine;
 

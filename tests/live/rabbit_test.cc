@@ -12,176 +12,12 @@
 #include <fstream>
 #include <map>
 
-#include "rabbitmq/adapter.h"
-#include "rabbitmq/connection.h"
-#include "rabbitmq/message.h"
-#include "rabbitmq/properties.h"
-#include "testing/rabbit_server.h"
+#include "tests/live/rabbit_world.h"
 
 namespace claw {
 namespace {
 
-using rabbitmq::Connection;
-using rabbitmq::Properties;
-using rabbitmq::Property;
-using testing::RabbitServer;
-
-RabbitServer& server() {
-  static RabbitServer one;
-  return one;
-}
-
-Deadline soon() { return Deadline::in(system_clock(), Millis(30'000)); }
-
-std::unique_ptr<Connection> client() {
-  Result<rabbitmq::Endpoint> endpoint = rabbitmq::parse_url(server().url());
-  EXPECT_TRUE(endpoint.ok());
-  Result<std::unique_ptr<Connection>> connection = Connection::open(*endpoint, "test", system_clock(), soon());
-  EXPECT_TRUE(connection.ok()) << connection.error().message();
-  return std::move(*connection);
-}
-
-std::unique_ptr<Broker> adapter(std::function<void(std::string_view)> after = {}, std::uint16_t prefetch = 65'535) {
-  Result<std::unique_ptr<Broker>> broker =
-      rabbitmq::open_rabbitmq({.name = "rabbit", .url = server().url(), .management_url = server().management_url(), .prefetch = prefetch, .after = std::move(after)}, system_clock(), soon());
-  EXPECT_TRUE(broker.ok()) << broker.error().message();
-  return std::move(*broker);
-}
-
-std::string body(int i, bool poison) { return (poison ? R"({"v":1,"transaction_id": broken_)" : R"({"v":1,"transaction_id":"ok_)") + std::to_string(i) + "\"}"; }
-bool is_poison(std::string_view text) { return text.find("broken_") != std::string_view::npos; }
-int number_of(std::string_view text) { return std::stoi(std::string(text.substr(is_poison(text) ? text.find("broken_") + 7 : text.find("ok_") + 3))); }
-
-std::string properties(int i, int priorities, const std::string& headers = "") {
-  Properties out;
-  const std::string id = rabbitmq::wire_short("m-" + std::to_string(i)), priority(1, static_cast<char>(priorities > 0 ? i % priorities : 0)), table = rabbitmq::wire_table(headers);
-  out.set(Property::delivery_mode, "\x02");
-  out.set(Property::message_id, id);
-  if (!headers.empty()) out.set(Property::headers, table);
-  if (priorities > 0) out.set(Property::priority, priority);
-  return out.encode();
-}
-
-void publish(const std::string& queue, int first, int count, int poison_every, int priorities = 0) {
-  const auto connection = client();
-  for (int i = first; i < first + count; ++i)
-    ASSERT_TRUE(connection->publish(queue, properties(i, priorities), body(i, poison_every > 0 && i % poison_every == 7), soon()).ok());
-  ASSERT_TRUE(connection->confirmed(soon()).ok());
-}
-
-struct Got {
-  int number = 0;
-  bool poison = false, redelivered = false;
-  std::uint32_t delivery_count = 0;
-};
-
-// Takes everything out: the oracle.
-std::vector<Got> drain(const std::string& queue) {
-  const auto connection = client();
-  std::vector<Got> out;
-  std::vector<std::uint64_t> tags;
-  const Result<rabbitmq::Depth> depth = connection->depth(queue, soon());
-  if (!depth || depth->ready == 0) return out;
-  EXPECT_TRUE(connection->consume(queue, 65'535, std::nullopt, soon()).ok());
-  for (std::uint64_t i = 0; i < depth->ready; ++i) {
-    const auto event = connection->next(soon(), soon());
-    if (!event || event->kind != rabbitmq::Event::Kind::delivery) break;
-    const auto seen = rabbitmq::see(event->delivery, queue);
-    EXPECT_TRUE(seen.ok());
-    out.push_back({number_of(event->delivery.body), is_poison(event->delivery.body), event->delivery.redelivered, seen->delivery_count});
-    tags.push_back(event->delivery.tag);
-  }
-  EXPECT_TRUE(connection->stop().ok());
-  while (connection->next(soon(), soon())->kind == rabbitmq::Event::Kind::delivery) {
-  }
-  EXPECT_TRUE(connection->acknowledge(tags, soon()).ok());
-  return out;
-}
-
-std::uint64_t ready(const std::string& queue) {
-  const Result<rabbitmq::Depth> depth = client()->depth(queue, soon());
-  return depth ? depth->ready : 0;
-}
-
-QueueView view(Broker& broker, const std::string& queue) {
-  const Claim claim{"t", {.broker = "rabbit", .match = queue}};
-  Result<std::vector<QueueView>> views = broker.discover(std::span(&claim, 1), soon());
-  EXPECT_TRUE(views.ok()) << views.error().message();
-  EXPECT_EQ(views->size(), 1u);
-  return views->empty() ? QueueView{} : views->front();
-}
-
-struct Looked {
-  std::vector<int> order;
-  PlannedQueue plan;
-  ContentByKey content;
-  std::vector<Evidence> evidence;
-  std::vector<Evidence> dead;
-  std::string remark;
-};
-
-Result<Looked> look(Broker& broker, const std::string& queue) {
-  const QueueView seen = view(broker, queue);
-  CLAW_TRY_ASSIGN(const auto window, broker.look(seen, soon()));
-  Looked out;
-  out.plan = {.queue = seen.id, .type = seen.type, .entries = seen.entries, .quarantine = broker.quarantine_name(seen.id), .messages = {}};
-  for (Batch page;;) {
-    CLAW_TRY_ASSIGN(const bool more, window->next(page, soon()));
-    if (!more) break;
-    for (const Batch::Entry& entry : page.entries()) {
-      const auto fields = page.fields(entry);
-      if (entry.evidence.dead_lettered) {
-        out.dead.push_back(entry.evidence);
-        continue;
-      }
-      out.order.push_back(number_of(fields[0].value));
-      out.evidence.push_back(entry.evidence);
-      if (!is_poison(fields[0].value)) continue;
-      out.plan.messages.push_back({.id = "m" + std::to_string(entry.key.high), .key = entry.key});
-      SeenContent& content = out.content[entry.key];
-      for (const Field& f : fields) content.fields.push_back({std::string(f.name), std::string(f.value)});
-    }
-  }
-  out.remark = window->remark();
-  return out;
-}
-
-// Snapshot, removal in three waves, and what the quarantine holds afterwards.
-struct Removed {
-  std::vector<Message> snapshot;
-  std::uint64_t removed = 0, gone = 0, not_found = 0;
-  std::vector<Quarantined> quarantined;
-};
-
-Result<Removed> remove(Broker& broker, const Looked& looked, const std::string& execution, bool from_look = true) {
-  Removed out;
-  const ContentByKey nothing;
-  CLAW_TRY_ASSIGN(out.snapshot, broker.read(looked.plan, looked.plan.messages, from_look ? looked.content : nothing, soon()));
-  const std::size_t all = out.snapshot.size(), ends[] = {std::min<std::size_t>(1, all), all / 10, all};
-  for (std::size_t first = 0, w = 0; w < 3; ++w) {
-    if (ends[w] <= first) continue;
-    const RemoveRequest request{.queue = looked.plan, .messages = std::span(out.snapshot).subspan(first, ends[w] - first), .execution_id = execution, .first_number = first};
-    CLAW_TRY_ASSIGN(const auto removals, broker.remove(request, soon()));
-    EXPECT_EQ(removals.size(), ends[w] - first);
-    for (const Removal& r : removals) ++(r.fate == Fate::removed ? out.removed : r.fate == Fate::gone ? out.gone : out.not_found);
-    first = ends[w];
-  }
-  CLAW_TRY_ASSIGN(out.quarantined, broker.quarantined(looked.plan.queue, looked.plan.quarantine, execution, soon()));
-  return out;
-}
-
-std::vector<int> numbers(const std::vector<Got>& got) {
-  std::vector<int> out;
-  for (const Got& g : got) out.push_back(g.number);
-  return out;
-}
-
-std::vector<int> range(int first, int count, int poison_every, bool poison) {
-  std::vector<int> out;
-  for (int i = first; i < first + count; ++i)
-    if (poison_every == 0 || (i % poison_every == 7) == poison) out.push_back(i);
-  return out;
-}
+using namespace live;
 
 struct Kind {
   const char* name;
@@ -296,11 +132,6 @@ void killed_at(const std::string& step, int time, const std::function<void(Broke
   int status = 0;
   ::waitpid(child, &status, 0);
   ASSERT_TRUE(WIFSIGNALED(status)) << "did not come to " << step;
-}
-
-// After a connection was cut off the broker needs a moment to return what it held.
-void await_ready(const std::string& queue, std::uint64_t least) {
-  for (int i = 0; i < 400 && ready(queue) < least; ++i) ::usleep(25'000);
 }
 
 class Kill : public ::testing::TestWithParam<Kind> {};
@@ -465,6 +296,32 @@ TEST(Rabbit, a_removal_within_the_hold_of_its_look_is_no_second_delivery) {
     EXPECT_EQ(numbers(left), range(0, 600, 50, false));
     for (const Got& got : left) EXPECT_EQ(got.delivery_count, queue == "once-quorum" ? 1u : 0u);
   }
+}
+
+// Only the last look of a connection goes on holding: the queues before it are not hidden while others are looked at.
+TEST(Rabbit, the_next_look_gives_back_what_the_last_one_held) {
+  const auto broker = adapter();
+  const auto read_to_the_end = [&](const std::string& queue) {
+    server().declare(queue);
+    publish(queue, 0, 300, 50);
+    auto window = broker->look(view(*broker, queue), soon());
+    EXPECT_TRUE(window.ok());
+    for (Batch page; *(*window)->next(page, soon());) {
+    }
+    EXPECT_TRUE((*window)->holds());
+    return std::move(*window);
+  };
+  const auto first = read_to_the_end("next-a");
+  EXPECT_EQ(ready("next-a"), 0u);
+  const auto second = read_to_the_end("next-b");
+  EXPECT_EQ(ready("next-a"), 300u);
+  EXPECT_FALSE(first->holds());
+  const std::vector<MessageKey> keep = {{7, 0}};
+  ASSERT_TRUE(first->settle(keep, soon()).ok());  // keeps nothing, and nothing of the other's
+  EXPECT_TRUE(second->holds());
+  ASSERT_TRUE(second->settle({}, soon()).ok());
+  EXPECT_EQ(numbers(drain("next-a")), range(0, 300, 0, false));
+  EXPECT_EQ(numbers(drain("next-b")), range(0, 300, 0, false));
 }
 
 TEST(Rabbit, looks_are_refused_with_the_reason_on_real_queues) {
@@ -806,7 +663,8 @@ TEST(Rabbit, kill_9_of_the_broker_between_confirm_and_acknowledgement_loses_noth
   server().start();
   await_ready("crash", 400);
   server().await_policy("crash");
-  server().await_policy("crash.quarantine");
+  // The broker may have forgotten a queue that was so young; then its originals were not acknowledged.
+  if (client()->depth("crash.quarantine", soon()).ok()) server().await_policy("crash.quarantine");
   expect_finished("crash", seen, "exec-b", 400, 10);
 }
 
