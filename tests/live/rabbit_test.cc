@@ -324,6 +324,24 @@ TEST(Rabbit, the_next_look_gives_back_what_the_last_one_held) {
   EXPECT_EQ(numbers(drain("next-b")), range(0, 300, 0, false));
 }
 
+// A run at the head is acknowledged as one, and not one message more.
+TEST(Rabbit, a_run_of_poison_at_the_head_and_one_further_on_leave_alone) {
+  server().remove_queue("run.quarantine");
+  server().declare("run");
+  for (const int poison : {7, 17, 27}) publish("run", poison, 1, 10);
+  publish("run", 100, 50, 0);
+  publish("run", 37, 1, 10);
+  publish("run", 150, 50, 0);
+  const auto broker = adapter({}, 40);
+  const auto seen = look(*broker, "run");
+  ASSERT_TRUE(seen.ok()) << seen.error().message();
+  const auto removed = remove(*broker, *seen, "exec-r");
+  ASSERT_TRUE(removed.ok()) << removed.error().message();
+  EXPECT_EQ(removed->removed, 4u);
+  EXPECT_EQ(removed->quarantined.size(), 4u);
+  EXPECT_EQ(numbers(drain("run")), range(100, 100, 0, false));
+}
+
 TEST(Rabbit, looks_are_refused_with_the_reason_on_real_queues) {
   const auto broker = adapter();
   const auto refused = [&](const std::string& queue, const std::string& reason) {
