@@ -664,26 +664,31 @@ TEST(Rabbit, an_alarm_in_the_middle_of_a_removal_leaves_everything_where_it_was_
   expect_finished("alarm", seen, "exec-a", 400, 10);
 }
 
-TEST(Rabbit, kill_9_of_the_broker_between_confirm_and_acknowledgement_loses_nothing) {
-  server().remove_queue("crash.quarantine");
-  server().declare("crash", R"({"x-queue-type":"quorum"})");
-  publish("crash", 0, 400, 10);
-  Looked seen;
-  {
-    const auto broker = adapter([&](std::string_view step) {
-      if (step == "confirmed") server().crash();
-    });
-    auto looked = look(*broker, "crash");
-    ASSERT_TRUE(looked.ok()) << looked.error().message();
-    seen = std::move(*looked);
-    ASSERT_FALSE(remove(*broker, seen, "exec-b").ok());
-  }
-  server().start();
-  await_ready("crash", 400);
-  server().await_policy("crash");
-  // The broker may have forgotten a queue that was so young; then its originals were not acknowledged.
-  if (client()->depth("crash.quarantine", soon()).ok()) server().await_policy("crash.quarantine");
-  expect_finished("crash", seen, "exec-b", 400, 10);
+TEST(Rabbit, kill_9_of_the_broker_at_every_step_of_a_removal_loses_nothing) {
+  for (const std::string kind : {"quorum", "classic"})
+    for (const std::string step : {"published", "confirmed", "acknowledged", "released"}) {
+      SCOPED_TRACE(kind + " " + step);
+      const std::string queue = "crash-" + kind;
+      server().remove_queue(queue + ".quarantine");
+      server().declare(queue, R"({"x-queue-type":")" + kind + "\"}");
+      publish(queue, 0, 400, 10);
+      Looked seen;
+      {
+        const auto broker = adapter([&](std::string_view now) {
+          if (now == step) server().crash();
+        });
+        auto looked = look(*broker, queue);
+        ASSERT_TRUE(looked.ok()) << looked.error().message();
+        seen = std::move(*looked);
+        ASSERT_FALSE(remove(*broker, seen, "exec-b").ok());
+      }
+      server().start();
+      await_ready(queue, step == "acknowledged" ? 399 : step == "released" ? 360 : 400);
+      server().await_policy(queue);
+      // The broker may have forgotten a queue that was so young; then its originals were not acknowledged.
+      if (client()->depth(queue + ".quarantine", soon()).ok()) server().await_policy(queue + ".quarantine");
+      expect_finished(queue, seen, "exec-b", 400, 10);
+    }
 }
 
 TEST(Rabbit, a_thousand_queues_are_measured_in_a_few_calls) {
