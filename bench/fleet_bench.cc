@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "agent/agent.h"
+#include "bench/pass.h"
 #include "rabbitmq/adapter.h"
 #include "redis/adapter.h"
 #include "testing/fake_broker.h"
@@ -22,13 +23,6 @@ namespace claw::bench {
 namespace {
 
 constexpr int kTenants = 10'000, kOnRabbit = 1'000, kBusy = 100, kTurns = 7;
-
-template <class T>
-T sure(Result<T> result) {
-  if (result) return std::move(*result);
-  fmt::print(stderr, "{}\n", result.error().message());
-  std::exit(1);
-}
 
 // Resident now, in MiB, after what is free was given back.
 double rss_mib() {

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "agent/agent.h"
+#include "bench/pass.h"
 #include "policy/alerts.h"
 #include "redis/adapter.h"
 #include "testing/redis_server.h"
@@ -29,13 +30,6 @@ constexpr double kEnds = 14 * 60;     // s
 constexpr double kRestart = 300, kRestartTakes = 5;
 constexpr std::uint64_t kMaxBacklog = 5'000;
 constexpr double kStep = 0.25;        // s, of every producer and consumer
-
-template <class T>
-T sure(Result<T> result) {
-  if (result) return std::move(*result);
-  fmt::print(stderr, "{}\n", result.error().message());
-  std::exit(1);
-}
 
 // How one tenant's traffic behaves at a second of the script.
 struct Behaviour {

@@ -12,7 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "agent/scan.h"
+#include "bench/pass.h"
 #include "rabbitmq/adapter.h"
 #include "rabbitmq/connection.h"
 #include "rabbitmq/properties.h"
@@ -27,33 +27,6 @@ using rabbitmq::Connection;
 
 constexpr int kTurns = 3, kPoisonEvery = 50;
 constexpr std::uint16_t kPrefetch = 1'000;
-
-Deadline soon() { return Deadline::in(system_clock(), std::chrono::minutes(5)); }
-
-template <class T>
-T sure(Result<T> result) {
-  if (result) return std::move(*result);
-  fmt::print(stderr, "{}\n", result.error().message());
-  std::exit(1);
-}
-
-void sure(const Status& status) {
-  if (status.ok()) return;
-  fmt::print(stderr, "{}\n", status.error().message());
-  std::exit(1);
-}
-
-double since(MonoTime start) { return std::chrono::duration<double>(system_clock().mono() - start).count(); }
-
-struct Pass {
-  std::uint64_t messages = 0;
-  double seconds = 0;
-  double per_s() const { return static_cast<double>(messages) / seconds; }
-};
-
-void faster(Pass& best, const Pass& pass) {
-  if (best.messages == 0 || pass.per_s() > best.per_s()) best = pass;
-}
 
 std::unique_ptr<Connection> client(const testing::RabbitServer& server) { return sure(Connection::open(sure(rabbitmq::parse_url(server.url())), "bench", system_clock(), soon())); }
 
@@ -128,18 +101,6 @@ Pass consumed(const testing::RabbitServer& server, const std::string& queue, int
 std::vector<QueueView> views(Broker& broker, const std::string& queue) {
   const std::vector<Claim> claims = {{.tenant = "t", .match = {.broker = "r", .match = queue}}};
   return sure(broker.discover(claims, soon()));
-}
-
-// Until everything that was looked at is back in the queue.
-Pass examined(Broker& broker, const std::vector<QueueView>& queues, Observation& seen) {
-  const ScanProgress quiet{.advance = [](std::uint64_t, std::uint64_t) {}, .brake_on = [] { return false; }, .note = [](std::string_view) {}};
-  const MonoTime start = system_clock().mono();
-  detect::Tally tally;
-  std::vector<OpenLook> open;
-  sure(scan_queues(broker, queues, 0, {}, tally, open, system_clock(), quiet));
-  seen = sure(detect::conclude(tally, "t", queues, {}));
-  for (OpenLook& look : open) sure(look.window->settle({}, soon()));
-  return {.messages = seen.messages_seen, .seconds = since(start)};
 }
 
 // From a plan to the quarantine and everything else back in the queue: snapshot, its copy in the vault, and the removal. `once`: as

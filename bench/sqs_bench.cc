@@ -7,8 +7,8 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
-#include "agent/scan.h"
 #include "base/random.h"
+#include "bench/pass.h"
 #include "sqs/adapter.h"
 #include "testing/sqs_server.h"
 
@@ -16,15 +16,6 @@ namespace claw::bench {
 namespace {
 
 constexpr int kTurns = 3, kPoisonEvery = 50;
-
-Deadline soon() { return Deadline::in(system_clock(), std::chrono::minutes(5)); }
-
-template <class T>
-T sure(Result<T> result) {
-  if (result) return std::move(*result);
-  fmt::print(stderr, "{}\n", result.error().message());
-  std::exit(1);
-}
 
 std::string variable(const char* name) {
   return std::string_view(name) == "AWS_ACCESS_KEY_ID" ? "AKIDTEST" : std::string_view(name) == "AWS_SECRET_ACCESS_KEY" ? "test-secret" : "";
@@ -40,37 +31,14 @@ std::vector<QueueView> queues_of(Broker& broker) {
   return sure(broker.discover(claims, soon()));
 }
 
-struct Pass {
-  std::uint64_t messages = 0;
-  double seconds = 0;
-  double per_s() const { return static_cast<double>(messages) / seconds; }
-};
-
-double since(MonoTime start) { return std::chrono::duration<double>(system_clock().mono() - start).count(); }
-
 Pass raw(Broker& broker, const QueueView& queue) {
   Pass pass;
   const MonoTime start = system_clock().mono();
   auto window = sure(broker.look(queue, soon()));
   for (Batch page; sure(window->next(page, soon()));) pass.messages += page.entries().size();
-  if (!window->settle({}, soon())) std::exit(1);
+  sure(window->settle({}, soon()));
   pass.seconds = since(start);
   return pass;
-}
-
-Pass examined(Broker& broker, const std::vector<QueueView>& queues, Observation& seen) {
-  const ScanProgress quiet{.advance = [](std::uint64_t, std::uint64_t) {}, .brake_on = [] { return false; }, .note = [](std::string_view) {}};
-  const MonoTime start = system_clock().mono();
-  detect::Tally tally;
-  std::vector<OpenLook> open;
-  if (const Status read = scan_queues(broker, queues, 0, {}, tally, open, system_clock(), quiet); !read.ok()) {
-    fmt::print(stderr, "{}\n", read.error().message());
-    std::exit(1);
-  }
-  seen = sure(detect::conclude(tally, "t", queues, {}));
-  for (OpenLook& look : open)
-    if (!look.window->settle({}, soon())) std::exit(1);
-  return {.messages = seen.messages_seen, .seconds = since(start)};
 }
 
 // The poison of one look goes to quarantine.
@@ -84,7 +52,7 @@ Pass drained(Broker& broker, const QueueView& queue) {
       plan.messages.push_back({.id = uuid_text(entry.key), .key = entry.key, .digest = short_digest(page.fields(entry))});
       keep.push_back(entry.key);
     }
-  if (!window->settle(keep, soon())) std::exit(1);
+  sure(window->settle(keep, soon()));
   const auto messages = sure(broker.read(plan, plan.messages, {}, soon()));
   Pass pass;
   const MonoTime start = system_clock().mono();
@@ -99,9 +67,6 @@ int run(int count) {
   Pass plain, looked;
   Observation seen;
   for (int turn = 0; turn < kTurns; ++turn) {
-    const auto faster = [](Pass& best, const Pass& pass) {
-      if (best.messages == 0 || pass.per_s() > best.per_s()) best = pass;
-    };
     const auto broker = connect(server);
     const auto queues = queues_of(*broker);
     faster(plain, raw(*broker, queues.front()));

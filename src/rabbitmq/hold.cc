@@ -25,7 +25,7 @@ Result<std::unique_ptr<Hold>> Hold::open(Session& session, std::string queue, co
   CLAW_TRY_ASSIGN(const Depth depth, hold->connection_->depth(hold->queue_, deadline));
   // Where it cannot be believed that there is nothing, what is delivered tells.
   const bool doubtful = hold->doubtful(depth);
-  hold->expected_ = std::min<std::uint64_t>({doubtful ? limits.messages : depth.ready, limits.messages});
+  hold->expected_ = doubtful ? limits.messages : std::min(depth.ready, limits.messages);
   hold->exhausted_ = depth.ready == 0 && !doubtful;
   hold->whole_ = hold->expected_ == depth.ready;
   hold->stopped_ = hold->expected_ == 0;
@@ -60,11 +60,7 @@ Result<bool> Hold::next(Held& out, Deadline deadline) {
   while (!stopped_ && taken_ < expected_ && bytes_ < limits_.bytes && !end.expired(session_.clock)) {
     if (deadline.expired(session_.clock)) return make_error(Code::timed_out, "hold " + escape(queue_, 120), "no message before the deadline");
     // At the queue's end what is published now would come to us one by one, until the time is up: so deliveries are ended there.
-    if (!ending_ && elapsed(asked_, session_.clock.mono()) >= kAsk) {
-      CLAW_TRY(nothing_more(deadline));
-      if (exhausted_) CLAW_TRY(connection_->stop());
-      ending_ = exhausted_;
-    }
+    if (!ending_ && elapsed(asked_, session_.clock.mono()) >= kAsk) CLAW_TRY(end_where_empty(deadline));
     const std::uint64_t ahead = limits_.in_order ? 0 : limits_.part;
     if (asked_for_ < expected_ && asked_for_ - taken_ <= ahead && !ending_) {
       CLAW_TRY_ASSIGN(const bool is_short, memory_is_short(deadline));
@@ -80,10 +76,8 @@ Result<bool> Hold::next(Held& out, Deadline deadline) {
       case Event::Kind::none: {
         if (ending_) break;
         // What is no longer ready may be on its way to us: only the consumer's end, which follows it, is the end.
-        CLAW_TRY_ASSIGN(const bool over, nothing_more(deadline));
-        if (over) CLAW_TRY(connection_->stop());
-        ending_ = over;
-        if (!over && session_.clock.mono() - last > kPatience) return false;
+        CLAW_TRY(end_where_empty(deadline));
+        if (!ending_ && session_.clock.mono() - last > kPatience) return false;
         break;
       }
     }
@@ -101,6 +95,11 @@ Result<bool> Hold::nothing_more(Deadline deadline) {
   if (!depth && depth.error().code != Code::not_found) return depth.error();
   exhausted_ = !depth || (depth->ready == 0 && !doubtful(*depth));
   return exhausted_;
+}
+
+Status Hold::end_where_empty(Deadline deadline) {
+  CLAW_TRY_ASSIGN(ending_, nothing_more(deadline));
+  return ending_ ? connection_->stop() : Status{};
 }
 
 Result<bool> Hold::take(Held& out, const Delivery& delivery, Deadline deadline) {

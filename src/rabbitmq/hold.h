@@ -55,6 +55,7 @@ class Hold {
   Status rescue(const Delivery& delivery, const Seen& seen, Deadline deadline);
   Result<bool> take(Held& out, const Delivery& delivery, Deadline deadline);
   Result<bool> nothing_more(Deadline deadline);
+  Status end_where_empty(Deadline deadline);  // asks, and ends deliveries where there is nothing more
   Status take_more(Deadline deadline);  // adds a consumer
   Result<bool> memory_is_short(Deadline deadline);
   Status await_return(Deadline deadline);

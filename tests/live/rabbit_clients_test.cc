@@ -19,27 +19,12 @@ std::string output_of(const std::string& command) {
   return out;
 }
 
-// Removes what is marked as poison, one message, and puts it back.
-void remove_and_restore(const std::string& queue) {
-  const auto broker = adapter();
-  const auto seen = look(*broker, queue);
-  ASSERT_TRUE(seen.ok()) << seen.error().message();
-  ASSERT_EQ(seen->order.size(), 20u);
-  const auto removed = remove(*broker, *seen, "exec-c");
-  ASSERT_TRUE(removed.ok()) << removed.error().message();
-  ASSERT_EQ(removed->removed, 1u);
-  EXPECT_EQ(ready(queue), 19u);
-  const auto restored = broker->restore({.queue = seen->plan.queue, .type = seen->plan.type, .execution_id = "exec-c", .quarantine = seen->plan.quarantine, .messages = removed->snapshot}, soon());
-  ASSERT_TRUE(restored.ok()) << restored.error().message();
-  ASSERT_EQ(restored->restored, 1u);
-}
-
 TEST(RabbitClients, a_celery_worker_runs_every_task_as_it_was_sent) {
   server().declare("celery-t");
   const std::string celery = std::string("/usr/bin/python3 -W ignore ") + CLAW_SOURCE_DIR "/tests/live/rabbit_celery.py ", port = std::to_string(server().port());
   const std::string sent = output_of(celery + "send " + port);
   ASSERT_NE(sent.find("broken_7"), std::string::npos);
-  remove_and_restore("celery-t");
+  remove_and_restore("celery-t", 20);
   EXPECT_EQ(output_of(celery + "work " + port), sent);
 }
 
@@ -50,7 +35,7 @@ TEST(RabbitClients, amqplib_reads_every_property_as_it_was_sent) {
   const std::string before = output_of(node + "show" + where);
   ASSERT_NE(before.find("\"messageId\":\"m7\""), std::string::npos);
   output_of(node + "fill" + where);
-  remove_and_restore("node");
+  remove_and_restore("node", 20);
   EXPECT_EQ(output_of(node + "show" + where), before);
 }
 

@@ -356,7 +356,7 @@ TEST(Rabbit, looks_are_refused_with_the_reason_on_real_queues) {
   refused("r-limit", "delivery limit is 2");
   server().declare("r-drop", R"({"x-max-length":100})");
   publish("r-drop", 0, 100, 0);
-  for (int i = 0; i < 100 && server().api("GET", "/queues/%2F/r-drop?columns=messages_ready").find("100") == std::string::npos; ++i) ::usleep(100'000);
+  await_told("r-drop", 100);
   refused("r-drop", "length limit");
   server().api("PUT", "/policies/%2F/r-policy", R"({"pattern":"^r-policy$","definition":{"message-ttl":1000},"apply-to":"queues"})");
   server().declare("r-policy");

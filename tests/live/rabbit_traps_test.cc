@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <functional>
 
 #include "rabbitmq/hold.h"
 #include "tests/live/rabbit_world.h"
@@ -27,11 +26,6 @@ std::string refusal(const std::string& queue) {
   const auto broker = adapter();
   const auto seen = look(*broker, queue);
   return seen ? "" : seen.error().detail;
-}
-
-// Until the management API knows how long the queue is.
-void await_told(const std::string& queue, int count) {
-  for (int i = 0; i < 200 && server().api("GET", "/queues/%2F/" + queue + "?columns=messages_ready").find(fmt::format(":{}}}", count)) == std::string::npos; ++i) ::usleep(50'000);
 }
 
 TEST(RabbitTraps, what_is_returned_by_nack_to_a_quorum_queue_goes_behind_the_rest_what_we_return_keeps_its_place) {
@@ -112,19 +106,6 @@ void publish_one(const std::string& queue, const std::string& headers_of_pika) {
   ASSERT_EQ(std::system(("/usr/bin/python3 -c \"" + script + "\"").c_str()), 0);
 }
 
-void remove_and_restore(const std::string& queue, const std::function<void()>& meanwhile = [] {}) {
-  const auto broker = adapter();
-  const auto seen = look(*broker, queue);
-  ASSERT_TRUE(seen.ok()) << seen.error().message();
-  const auto removed = remove(*broker, *seen, "exec-" + queue);
-  ASSERT_TRUE(removed.ok()) << removed.error().message();
-  ASSERT_EQ(removed->removed, 1u);
-  meanwhile();
-  const auto restored = broker->restore({.queue = seen->plan.queue, .type = seen->plan.type, .execution_id = "exec-" + queue, .quarantine = seen->plan.quarantine, .messages = removed->snapshot}, soon());
-  ASSERT_TRUE(restored.ok()) << restored.error().message();
-  ASSERT_EQ(restored->restored, 1u);
-}
-
 TEST(RabbitTraps, a_message_put_back_with_its_x_death_is_dropped_as_a_cycle_ours_goes_on) {
   const std::string died = "{'x-death': [{'count': 1, 'reason': 'expired', 'queue': 't-delay', 'exchange': '', 'routing-keys': ['t-delay']}]}";
   for (const bool ours : {false, true}) {
@@ -138,7 +119,7 @@ TEST(RabbitTraps, a_message_put_back_with_its_x_death_is_dropped_as_a_cycle_ours
       for (int n = 0; n < 200 && server().api("GET", "/queues/%2F/" + queue + "?columns=policy").find(queue) == std::string::npos; ++n) ::usleep(50'000);
     };
     if (ours) {
-      remove_and_restore(queue, begin_delays);
+      remove_and_restore(queue, 1, begin_delays);
     } else {
       begin_delays();
       naive("replay", queue);
@@ -160,7 +141,7 @@ TEST(RabbitTraps, a_message_put_back_with_its_CC_is_copied_again_ours_is_not) {
     publish_one(queue, "{'CC': ['t-copy']}");
     await_ready("t-copy", 1);
     drain("t-copy");
-    if (ours) remove_and_restore(queue);
+    if (ours) remove_and_restore(queue, 1);
     else naive("replay", queue);
     EXPECT_EQ(ready(queue), 1u);
     if (ours) EXPECT_EQ(ready("t-copy"), 0u);

@@ -2,6 +2,7 @@
 // everything out, and a look and a removal as the agent makes them.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -184,6 +185,27 @@ inline std::vector<int> range(int first, int count, int poison_every, bool poiso
 // After a connection was cut off the broker needs a moment to return what it held.
 inline void await_ready(const std::string& queue, std::uint64_t least) {
   for (int i = 0; i < 400 && ready(queue) < least; ++i) ::usleep(25'000);
+}
+
+// Until the management API knows how long the queue is.
+inline void await_told(const std::string& queue, int count) {
+  for (int i = 0; i < 200 && server().api("GET", "/queues/%2F/" + queue + "?columns=messages_ready").find(fmt::format(":{}}}", count)) == std::string::npos; ++i) ::usleep(50'000);
+}
+
+// Removes the one of so many messages that is marked as poison, and puts it back.
+inline void remove_and_restore(const std::string& queue, std::uint64_t messages, const std::function<void()>& meanwhile = [] {}) {
+  const auto broker = adapter();
+  const auto seen = look(*broker, queue);
+  ASSERT_TRUE(seen.ok()) << seen.error().message();
+  ASSERT_EQ(seen->order.size(), messages);
+  const auto removed = remove(*broker, *seen, "exec-" + queue);
+  ASSERT_TRUE(removed.ok()) << removed.error().message();
+  ASSERT_EQ(removed->removed, 1u);
+  EXPECT_EQ(ready(queue), messages - 1);
+  meanwhile();
+  const auto restored = broker->restore({.queue = seen->plan.queue, .type = seen->plan.type, .execution_id = "exec-" + queue, .quarantine = seen->plan.quarantine, .messages = removed->snapshot}, soon());
+  ASSERT_TRUE(restored.ok()) << restored.error().message();
+  ASSERT_EQ(restored->restored, 1u);
 }
 
 }  // namespace claw::live
