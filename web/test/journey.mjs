@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { contract } from './contract.mjs';
-import { expect, open, root, run, say, shots, stage, until } from './world.mjs';
+import { expect, open, root, run, say, shots, shown, stage, until } from './world.mjs';
 
 const raw = (port, headers, path = '/api/v1/status', method = 'GET', body = '') => new Promise((done, fail) => {
   const r = request({ host: '127.0.0.1', port, path, method, headers: { ...headers, ...(body ? { 'content-length': Buffer.byteLength(body) } : {}) } }, (res) => { res.resume(); res.on('end', () => done(res.statusCode)); });
@@ -186,7 +186,7 @@ async function browse({ base, claw, poison }) {
     }
     await csp();
   } catch (error) {
-    await page.screenshot({ path: join(shots, 'failed.png') }).catch(() => {});
+    await shown(page, 'failed');
     throw error;
   } finally {
     await browser.close();

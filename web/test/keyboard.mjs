@@ -1,5 +1,5 @@
 // The incident once more, by keyboard alone: after the first page nothing is clicked, filled or gone to; every step is a key.
-import { expect, open, run, say, stage } from './world.mjs';
+import { expect, open, run, say, shown, stage } from './world.mjs';
 
 const MOST_TABS = 250;
 
@@ -20,6 +20,13 @@ await run('keyboard', async () => {
     throw new Error(`no Tab leads to ${selector}`);
   };
   const go = async (letter, title) => { await press('g'); await press(letter); await page.waitForSelector(`h1:has-text("${title}")`); };
+  /** Types the phrase a dialog asks for. Its field takes the focus a moment after it is there: nobody types before. */
+  const confirm = async (phrase) => {
+    await page.waitForSelector('.dialog input:focus');
+    await page.keyboard.type(phrase);
+    await page.waitForSelector('.dialog button[type=submit]:not(:disabled)');
+    await press('Enter');
+  };
   const badge = (text, timeout = 60_000) => page.waitForSelector(`.head .badge:has-text("${text}")`, { timeout });
 
   try {
@@ -49,15 +56,13 @@ await run('keyboard', async () => {
     await badge('approved');
     await to('button.danger');
     await press('Enter');
-    await page.waitForSelector('.dialog input');
-    expect('the dialog takes the focus', await page.evaluate(() => document.activeElement?.matches('.dialog input') ?? false));
+    await page.waitForSelector('.dialog');
+    expect('the dialog takes the focus', await page.waitForSelector('.dialog input:focus').then(() => true, () => false));
     await press('Escape');
     await page.waitForSelector('.dialog', { state: 'detached' });
     expect('Escape gives it back to where it was', await page.evaluate(() => document.activeElement?.matches('button.danger') ?? false));
     await press('Enter');
-    await page.waitForSelector('.dialog input');
-    await page.keyboard.type(`apply ${id}`);
-    await press('Enter');
+    await confirm(`apply ${id}`);
 
     say('live drain and recovery');
     await page.waitForSelector('.rail li[data-s=complete]:has-text("drain")', { timeout: 120_000 });
@@ -80,9 +85,7 @@ await run('keyboard', async () => {
     await page.waitForSelector('.rail li');
     await to('button.danger');
     await press('Enter');
-    await page.waitForSelector('.dialog input');
-    await page.keyboard.type(`roll back ${record.remediation_record.rollback_key}`);
-    await press('Enter');
+    await confirm(`roll back ${record.remediation_record.rollback_key}`);
     await page.waitForSelector('text=messages restored', { timeout: 60_000 });
     const after = await (await fetch(`${base}/api/v1/executions/${record.execution_id}`)).json();
     expect('the execution is rolled back', after.state === 'rolled_back', after.state);
@@ -95,7 +98,7 @@ await run('keyboard', async () => {
     expect('the CLI sees the brake', claw('brake', 'status').includes('is on'));
     say(`        ${keys} keys beside the words that were typed`);
   } catch (error) {
-    await page.screenshot({ path: 'build/web-shots/keyboard-failed.png' }).catch(() => {});
+    await shown(page, 'keyboard-failed');
     throw error;
   } finally {
     await browser.close();

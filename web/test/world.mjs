@@ -102,6 +102,13 @@ export const open = (name = 'chromium') => chromium.launchPersistentContext(join
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
 
+/** What a page shows when a test fails: as a picture, and in words for whoever has the log alone. */
+export async function shown(page, name) {
+  await page.screenshot({ path: join(shots, `${name}.png`) }).catch(() => {});
+  say(`        ${page.url()}, focus on ${await page.evaluate(() => document.activeElement?.outerHTML.slice(0, 200)).catch(() => 'nothing')}`);
+  say((await page.locator('body').innerText().catch(() => '')).slice(0, 2_000));
+}
+
 /** Runs a test's body, ends what it began, says how it went and leaves. */
 export async function run(name, body) {
   const began = Date.now();
