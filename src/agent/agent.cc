@@ -704,10 +704,9 @@ class LocalAgent final : public Agent {
   Status forget_planned(const Plan& plan) {
     std::vector<std::pair<QueueId, std::string>> changed;
     for (const PlannedQueue& queue : plan.queues) {
-      CLAW_TRY_ASSIGN(std::optional<detect::Memory> memory, memory_of(queue.queue));
-      if (!memory) continue;
-      memory->compare_no_more();
-      changed.emplace_back(queue.queue, memory->to_bytes());
+      CLAW_TRY_ASSIGN(std::string bytes, store_->memory(queue.queue));
+      detect::Memory::compare_no_more(bytes);
+      if (!bytes.empty()) changed.emplace_back(queue.queue, std::move(bytes));
     }
     return store_->save_memories(changed);
   }

@@ -28,12 +28,13 @@ struct Page {
 // Pages go from the reader to the examiners and come back empty, so that buffers are reused.
 class Conveyor {
  public:
-  // Blocks while too many pages wait: the reader is held back, memory is not.
-  void put(Page page) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return waiting_.size() < kPagesInFlight; });
+  // False, and the page left as it is, while too many wait.
+  bool offer(Page& page) {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.size() == kPagesInFlight) return false;
     waiting_.push_back(std::move(page));
-    changed_.notify_all();
+    changed_.notify_one();
+    return true;
   }
   void close() {
     const std::lock_guard lock(mutex_);
@@ -47,7 +48,6 @@ class Conveyor {
     if (waiting_.empty()) return false;
     page = std::move(waiting_.front());
     waiting_.pop_front();
-    changed_.notify_all();
     return true;
   }
   void give_back(Batch page) {
@@ -70,10 +70,32 @@ class Conveyor {
   bool closed_ = false;
 };
 
+// The pages that one thread examines.
+class Share {
+ public:
+  Share(Conveyor& conveyor, detect::Tally& tally) : conveyor_(conveyor), tally_(tally) {}
+
+  void examine(Page page) {
+    if (so_far_.ok()) so_far_ = examiners_.try_emplace(page.queue, *page.learnt, page.queue, tally_.store()).first->second.examine(page.batch, page.number);
+    conveyor_.give_back(std::move(page.batch));
+  }
+  Status finish() {
+    for (auto& [queue, examiner] : examiners_) tally_.add(std::move(examiner));
+    return std::move(so_far_);
+  }
+
+ private:
+  Conveyor& conveyor_;
+  detect::Tally& tally_;
+  std::map<std::uint32_t, detect::Examiner> examiners_;  // by queue
+  Status so_far_;
+};
+
 // One queue's pages on their way: the first ones wait until what is usual has been learnt from them.
 class QueuePages {
  public:
-  QueuePages(std::uint32_t queue, const std::optional<content::Contract>& contract, std::uint64_t sampled, Conveyor& conveyor) : queue_(queue), conveyor_(conveyor), learner_(contract, sampled) {}
+  QueuePages(std::uint32_t queue, const std::optional<content::Contract>& contract, std::uint64_t sampled, Conveyor& conveyor, Share& own)
+      : queue_(queue), conveyor_(conveyor), own_(own), learner_(contract, sampled) {}
 
   void add(Batch batch) {
     if (learnt_ == nullptr) learner_.learn(batch);
@@ -85,12 +107,17 @@ class QueuePages {
  private:
   void send() {
     if (learnt_ == nullptr) learnt_ = std::make_shared<const detect::Learnt>(learner_.freeze());
-    for (Batch& batch : held_) conveyor_.put({std::move(batch), queue_, number_++, learnt_});
+    for (Batch& batch : held_) {
+      Page page{std::move(batch), queue_, number_++, learnt_};
+      // Where the examiners are behind, the reader is one of them: memory stays bounded and no core waits.
+      if (!conveyor_.offer(page)) own_.examine(std::move(page));
+    }
     held_.clear();
   }
 
   std::uint32_t queue_;
   Conveyor& conveyor_;
+  Share& own_;
   detect::Learner learner_;
   std::shared_ptr<const detect::Learnt> learnt_;
   std::vector<Batch> held_;
@@ -98,7 +125,7 @@ class QueuePages {
 };
 
 Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const std::optional<content::Contract>& contract, Conveyor& conveyor,
-                  detect::Tally& tally, std::vector<OpenLook>& open, Clock& clock, const ScanProgress& progress) {
+                  Share& own, detect::Tally& tally, std::vector<OpenLook>& open, Clock& clock, const ScanProgress& progress) {
   std::uint64_t total = 0, done = 0;
   for (const QueueView& queue : queues) total += queue.entries;
   for (std::size_t q = 0; q < queues.size(); ++q) {
@@ -108,7 +135,7 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
       continue;
     }
     CLAW_TRY_ASSIGN(auto window, broker.look(queues[q], Deadline::in(clock, kPageTimeout)));
-    QueuePages pages(first_index + static_cast<std::uint32_t>(q), contract, detect::sample_mask(queues[q].entries), conveyor);
+    QueuePages pages(first_index + static_cast<std::uint32_t>(q), contract, detect::sample_mask(queues[q].entries), conveyor, own);
     for (;;) {
       if (progress.brake_on()) return make_error(Code::refused, "scan", "the brake is on");
       Batch page = conveyor.blank();
@@ -131,24 +158,25 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
 Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const std::optional<content::Contract>& contract,
                    detect::Tally& tally, std::vector<OpenLook>& open, Clock& clock, const ScanProgress& progress) {
   Conveyor conveyor;
+  Share own(conveyor, tally);
   std::mutex examined_mutex;
   Status examined;
-  const auto work = [&] {
-    std::map<std::uint32_t, detect::Examiner> mine;  // by queue
-    Status sofar;
-    for (Page page; conveyor.take(page);) {  // to the end, or the reader would wait for ever
-      if (sofar.ok()) sofar = mine.try_emplace(page.queue, *page.learnt, page.queue, tally.store()).first->second.examine(page.batch, page.number);
-      conveyor.give_back(std::move(page.batch));
-    }
-    for (auto& [queue, examiner] : mine) tally.add(std::move(examiner));
+  const auto finish = [&](Share& share) {
+    Status mine = share.finish();
     const std::lock_guard lock(examined_mutex);
-    if (!sofar.ok()) examined = std::move(sofar);
+    if (!mine.ok()) examined = std::move(mine);
   };
   std::vector<std::jthread> examiners;
-  // The reader mostly waits for the server: as many examiners as cores, within reason.
-  for (unsigned i = 0; i < std::clamp(std::thread::hardware_concurrency(), 1u, kMostExaminers); ++i) examiners.emplace_back(work);
-  Status read = read_pages(broker, queues, first_index, contract, conveyor, tally, open, clock, progress);
+  // One core is the reader's.
+  for (unsigned i = 0; i < std::clamp(std::thread::hardware_concurrency(), 2u, kMostExaminers + 1) - 1; ++i)
+    examiners.emplace_back([&] {
+      Share share(conveyor, tally);
+      for (Page page; conveyor.take(page);) share.examine(std::move(page));  // to the end, whatever fails: the tally is whole
+      finish(share);
+    });
+  Status read = read_pages(broker, queues, first_index, contract, conveyor, own, tally, open, clock, progress);
   conveyor.close();
+  finish(own);
   examiners.clear();
   return read.ok() ? std::move(examined) : std::move(read);
 }

@@ -1,8 +1,11 @@
 #include "detect/memory.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "base/digest.h"
@@ -13,6 +16,41 @@ namespace {
 
 using nlohmann::json;
 
+// Thousands of numbers, little-endian, one after another: as JSON values each would cost an allocation.
+class Packer {
+ public:
+  void number(std::uint64_t value, std::size_t size) {
+    std::array<std::uint8_t, sizeof value> bytes;
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(value >> 8 * i);
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+  }
+  json take() { return json::binary(std::move(bytes_)); }
+
+ private:
+  std::vector<std::uint8_t> bytes_;
+};
+
+class Unpacker {
+ public:
+  explicit Unpacker(const json& packed) : left_(packed.get_binary()) {}
+  bool empty() const { return left_.empty(); }
+  bool has(std::size_t size) const { return left_.size() >= size; }
+  std::uint64_t number(std::size_t size) {
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < size; ++i) value |= std::uint64_t{left_[i]} << 8 * i;
+    left_ = left_.subspan(size);
+    return value;
+  }
+
+ private:
+  std::span<const std::uint8_t> left_;
+};
+
+constexpr std::size_t kName = 8, kRow = 4, kGone = 1;  // bytes
+
+// The first byte of a memory.
+constexpr char kCompares = 'c', kComparesNoMore = 'n';
+
 }  // namespace
 
 struct Memory::Look {
@@ -20,7 +58,15 @@ struct Memory::Look {
   std::unordered_set<std::uint64_t> here;  // sampled, whatever became of them
   std::unordered_set<Name> known;
   std::vector<std::vector<Name>> rows;
-  std::map<std::vector<Name>, std::uint32_t> numbers;  // of rows
+  struct Hash {
+    std::size_t operator()(const std::vector<Name>& names) const {
+      std::uint64_t hash = 0;
+      for (const Name name : names) hash = stable_hash(hash, name);
+      return hash;
+    }
+  };
+  std::unordered_map<std::vector<Name>, std::uint32_t, Hash> numbers;  // of rows
+  std::unordered_map<std::string, std::uint32_t> by_content;           // the same, by what was kept of a message
   std::vector<Was> messages;  // sampled, those that did not fail so far
   std::set<Name> failing;
 
@@ -113,11 +159,21 @@ Memory::Look Memory::see(Population& population, std::uint32_t queue) const {
     for (std::size_t c = 0; c < of.columns; ++c) add(of.values[c][values[c]]);
     return names;
   };
+  // Messages of which the same was kept have the same names.
+  std::string content;
+  const auto content_of = [&](const Seen& seen, const std::uint8_t* values) -> const std::string& {
+    return content.assign(reinterpret_cast<const char*>(&seen.row), sizeof seen.row).append(reinterpret_cast<const char*>(values), of.columns);
+  };
+  std::unordered_set<std::string> failing;
   const auto keep = [&](std::uint64_t identity, const Seen& seen, const std::uint8_t* values) {
     if (!look.here.insert(identity).second || seen.level >= kFailedLevel) return;
-    std::vector<Name> names = names_of(seen, values);
-    std::sort(names.begin(), names.end());
-    look.messages.push_back({identity, look.row_of(names)});
+    const auto [at, fresh] = look.by_content.try_emplace(content_of(seen, values));
+    if (fresh) {
+      std::vector<Name> names = names_of(seen, values);
+      std::sort(names.begin(), names.end());
+      at->second = look.row_of(names);
+    }
+    look.messages.push_back({identity, at->second});
   };
   for (std::size_t c = 0; c < of.columns; ++c)
     for (const std::vector<Has>& has : of.values[c])
@@ -130,7 +186,7 @@ Memory::Look Memory::see(Population& population, std::uint32_t queue) const {
       const bool sampled = body != of.bodies.end() && body->page == chunk->number && body->index == i;
       const std::uint64_t identity = seen.by_digest ? (sampled ? body->identity : 0) : identity_of(seen.key);
       if (sampled) ++body;
-      if (seen.level >= kFailedLevel && look.failing.size() < kMostNames)
+      if (seen.level >= kFailedLevel && look.failing.size() < kMostNames && failing.insert(content_of(seen, page.values_of(i))).second)
         for (const Name name : names_of(seen, page.values_of(i))) look.failing.insert(name);
       if (seen.evidence_only || (seen.by_digest && !sampled) || (identity & look.mask) != 0) continue;
       keep(identity, seen, page.values_of(i));
@@ -196,16 +252,28 @@ void Memory::learn(Population& population, std::uint32_t queue, const QueueView&
 }
 
 std::string Memory::to_bytes() const {
-  json messages = json::array();
-  for (const Was& was : messages_) messages.push_back({was.identity, was.row, was.gone});
+  Packer messages, rows;
+  for (const Was& was : messages_) messages.number(was.identity, kName), messages.number(was.row, kRow), messages.number(was.gone, kGone);
+  for (const std::vector<Name>& row : rows_) {
+    rows.number(row.size(), kRow);
+    for (const Name name : row) rows.number(name, kName);
+  }
   const std::vector<std::uint8_t> bytes = json::to_cbor(json{{"detector", kDetectorVersion}, {"salt", salt_}, {"aged", aged_.time_since_epoch().count()}, {"total", total_}, {"passed", passed_}, {"known", known_},
                                                              {"fresh", fresh_}, {"failed_before", failed_before_}, {"compared", compared_.time_since_epoch().count()},
-                                                             {"looked", looked_.time_since_epoch().count()}, {"acknowledged", acknowledged_}, {"rows", rows_}, {"messages", std::move(messages)}, {"failing", failing_}});
-  return {bytes.begin(), bytes.end()};
+                                                             {"looked", looked_.time_since_epoch().count()}, {"acknowledged", acknowledged_}, {"rows", rows.take()}, {"messages", messages.take()}, {"failing", failing_}});
+  std::string out(1, kCompares);
+  return out.append(bytes.begin(), bytes.end());
+}
+
+void Memory::compare_no_more(std::string& bytes) {
+  if (!bytes.empty()) bytes.front() = kComparesNoMore;
 }
 
 Result<Memory> Memory::from_bytes(std::string_view bytes) {
   const auto broken = [] { return make_error(Code::corrupt, "memory of a queue", "is not what was written; it is begun anew"); };
+  if (!bytes.starts_with(kCompares) && !bytes.starts_with(kComparesNoMore)) return broken();
+  const bool compares = bytes.front() == kCompares;
+  bytes.remove_prefix(1);
   const json value = json::from_cbor(bytes, true, false);
   if (!value.is_object()) return broken();
   try {
@@ -221,15 +289,24 @@ Result<Memory> Memory::from_bytes(std::string_view bytes) {
     out.compared_ = time("compared");
     out.looked_ = time("looked");
     value.at("acknowledged").get_to(out.acknowledged_);
-    value.at("rows").get_to(out.rows_);
     value.at("failing").get_to(out.failing_);
-    for (const json& one : value.at("messages")) {
-      out.messages_.push_back({one.at(0).get<std::uint64_t>(), one.at(1).get<std::uint32_t>(), one.at(2).get<bool>()});
-      if (out.messages_.back().row >= out.rows_.size()) return broken();
+    for (Unpacker rows(value.at("rows")); !rows.empty();) {
+      if (!rows.has(kRow)) return broken();
+      std::uint64_t names = rows.number(kRow);
+      if (!rows.has(names * kName)) return broken();
+      for (std::vector<Name>& row = out.rows_.emplace_back(); names > 0; --names) row.push_back(rows.number(kName));
+    }
+    for (Unpacker messages(value.at("messages")); !messages.empty();) {
+      if (!messages.has(kName + kRow + kGone)) return broken();
+      Was was{.identity = messages.number(kName), .row = static_cast<std::uint32_t>(messages.number(kRow))};
+      was.gone = messages.number(kGone) != 0;
+      if (was.row >= out.rows_.size()) return broken();
+      out.messages_.push_back(was);
     }
     const auto sound = [](double count) { return std::isfinite(count) && count >= 0 && count < 1e15; };
     const auto all_sound = [&](const auto& counts) { return std::all_of(counts.begin(), counts.end(), [&](const auto& one) { return sound(one.second); }); };
     if (!sound(out.total_) || !all_sound(out.passed_) || !all_sound(out.known_)) return broken();
+    if (!compares) out.messages_.clear(), out.rows_.clear(), out.looked_ = {};
     return out;
   } catch (const json::exception&) {
     return broken();

@@ -42,8 +42,9 @@ class Memory {
   void learn(Population& population, std::uint32_t queue, const QueueView& view, bool compares, WallTime now);
   // Adds what passed, as much as it weighs at the time of the last learn(), to population.remembered.
   void tell(Population& population, std::uint32_t queue) const;
-  // Something else than consumers is about to change the queue: the next look is not compared with this one.
-  void compare_no_more() { messages_.clear(), rows_.clear(), looked_ = {}; }
+  // Something else than consumers is about to change the queue: the next look is not compared with this one. Of a memory's
+  // bytes, which are not read for it.
+  static void compare_no_more(std::string& bytes);
 
  private:
   using Name = std::uint64_t;

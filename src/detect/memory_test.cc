@@ -216,6 +216,22 @@ TEST(Memory, survives_its_bytes_and_no_others) {
   EXPECT_FALSE(Memory::from_bytes("[]").ok());
 }
 
+TEST(Memory, what_somebody_else_takes_out_passes_for_nothing) {
+  Queue q = incident();
+  q.look();
+  std::string bytes = q.memories[0].to_bytes();
+  Memory::compare_no_more(bytes);
+  auto again = Memory::from_bytes(bytes);
+  ASSERT_TRUE(again.ok()) << again.error().message();
+  q.memories[0] = std::move(*again);
+  q.consume(1'000);
+  EXPECT_EQ(q.look().findings.at(0).evidence.other_passes, 0u);
+  q.consume(1'000);
+  q.look();
+  q.consume(1'000);
+  EXPECT_GT(q.look().findings.at(0).evidence.other_passes, 0u) << "and it goes on from there";
+}
+
 TEST(Memory, samples_a_long_queue_and_says_the_same) {
   Queue q;
   q.add_bad(3'000, 0, kFailed);

@@ -67,21 +67,26 @@ RawBytes Batch::recycle() {
 namespace {
 
 Digest digest_of(std::span<const Field> fields) {
-  Sha256 hash;
-  const auto piece = [&hash](std::string_view bytes) {
-    std::uint64_t size = bytes.size();
-    char prefix[8];
-    for (char& c : prefix) {
-      c = static_cast<char>(size & 0xff);
-      size >>= 8;
-    }
-    hash.update({prefix, sizeof prefix});
-    hash.update(bytes);
+  constexpr std::size_t kSmall = 64 * 1024;
+  const auto feed = [fields](auto&& take) {
+    for (const Field& field : fields)
+      for (const std::string_view text : {field.name, field.value}) {
+        char size[sizeof(std::uint64_t)];
+        for (std::size_t i = 0; i < sizeof size; ++i) size[i] = static_cast<char>(text.size() >> 8 * i & 0xff);
+        take(std::string_view(size, sizeof size));
+        take(text);
+      }
   };
-  for (const Field& field : fields) {
-    piece(field.name);
-    piece(field.value);
+  std::size_t bytes = 0;
+  feed([&](std::string_view piece) { bytes += piece.size(); });
+  if (bytes <= kSmall) {  // in one piece: a call for each costs more than digesting it
+    std::string whole;
+    whole.reserve(bytes);
+    feed([&](std::string_view piece) { whole.append(piece); });
+    return sha256(whole);
   }
+  Sha256 hash;
+  feed([&](std::string_view piece) { hash.update(piece); });
   return hash.finish();
 }
 

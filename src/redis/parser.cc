@@ -12,8 +12,6 @@ namespace {
 
 constexpr std::size_t kSmall = 32 * 1024;
 
-Error not_resp(const char* what) { return make_error(Code::corrupt, "RESP", what); }
-
 }  // namespace
 
 Reply::View Reply::View::operator[](std::size_t index) const {
@@ -47,7 +45,7 @@ void Parser::close_finished() {
 }
 
 // Finds the end of the head that begins at `from`: a type's letter and, mostly, a number of a few digits.
-Result<bool> Parser::head(std::size_t from, Head& out) const {
+Parser::Step Parser::head(std::size_t from, Head& out) {
   const char* at = buffer_.data() + from + 1;
   const char* const end = buffer_.data() + used_;
   std::int64_t value = 0;
@@ -55,26 +53,25 @@ Result<bool> Parser::head(std::size_t from, Head& out) const {
   for (; digit < end && digit - at < 18 && *digit >= '0' && *digit <= '9'; ++digit) value = value * 10 + (*digit - '0');
   if (digit > at && end - digit >= 2 && digit[0] == '\r' && digit[1] == '\n') {
     out = {.line = {at, static_cast<std::size_t>(digit - at)}, .number = value, .is_number = true, .after = static_cast<std::size_t>(digit + 2 - buffer_.data())};
-    return true;
+    return Step::taken;
   }
   const auto* newline = static_cast<const char*>(std::memchr(at - 1, '\n', static_cast<std::size_t>(end - at) + 1));
   if (newline == nullptr) {
     if (used_ - from > 64 * 1024) return not_resp("a line longer than 64 KiB");
-    return false;
+    return Step::unfinished;
   }
   if (newline - at < 1 || newline[-1] != '\r') return not_resp("expected CRLF");
   out = {.line = {at, static_cast<std::size_t>(newline - at) - 1}, .number = 0, .is_number = false, .after = static_cast<std::size_t>(newline + 1 - buffer_.data())};
   const auto [last, problem] = std::from_chars(out.line.data(), out.line.data() + out.line.size(), out.number);
   out.is_number = problem == std::errc() && last == out.line.data() + out.line.size() && !out.line.empty();
-  return true;
+  return Step::taken;
 }
 
-// Understands one value's head and, for a bulk, its body. False: the bytes are not all there.
-Result<bool> Parser::one_value() {
-  if (at_ == used_) return false;
+// Understands one value's head and, for a bulk, its body.
+Parser::Step Parser::one_value() {
+  if (at_ == used_) return Step::unfinished;
   Head head;
-  CLAW_TRY_ASSIGN(const bool whole, this->head(at_, head));
-  if (!whole) return false;
+  if (const Step step = this->head(at_, head); step != Step::taken) return step;
   const char type = buffer_[at_];
   if ((type == ':' || type == '$' || type == '*') && !head.is_number) return not_resp("expected a number");
   Reply::Node node;
@@ -85,54 +82,53 @@ Result<bool> Parser::one_value() {
   };
   std::size_t after = head.after;
   switch (type) {
-    case '+': text(Reply::Type::simple, at_ + 1, head.line.size()); break;
-    case '-': text(Reply::Type::error, at_ + 1, head.line.size()); break;
-    case ':':
-      node.number = head.number;
-      node.type = Reply::Type::integer;
-      break;
     case '$': {
       if (head.number == -1) break;
       if (head.number < 0 || head.number > kMaxBulk) return not_resp("a bulk string beyond 600 MiB");
       const auto length = static_cast<std::size_t>(head.number);
-      if (used_ - after < length + 2) return false;
+      if (used_ - after < length + 2) return Step::unfinished;
       if (buffer_[after + length] != '\r' || buffer_[after + length + 1] != '\n') return not_resp("expected CRLF after a bulk string");
       text(Reply::Type::bulk, after, length);
       after += length + 2;
       break;
     }
-    case '*': {
+    case '*':
       if (head.number == -1) break;
       if (head.number < 0 || head.number > kMaxElements) return not_resp("an array of too many elements");
       if (open_.size() >= kMaxDepth) return not_resp("arrays nested too deep");
       node.type = Reply::Type::array;
       node.number = head.number;
-      nodes_.push_back(node);
-      open_.push_back({static_cast<std::uint32_t>(nodes_.size() - 1), head.number});
-      at_ = after;
-      return true;
-    }
+      break;
+    case ':':
+      node.number = head.number;
+      node.type = Reply::Type::integer;
+      break;
+    case '+': text(Reply::Type::simple, at_ + 1, head.line.size()); break;
+    case '-': text(Reply::Type::error, at_ + 1, head.line.size()); break;
     default: return not_resp("expected one of + - : $ *");
   }
-  node.next = static_cast<std::uint32_t>(nodes_.size() + 1);
+  const auto place = static_cast<std::uint32_t>(nodes_.size());
+  node.next = place + 1;
   nodes_.push_back(node);
-  if (!open_.empty()) --open_.back().left;
+  if (node.type == Reply::Type::array) open_.push_back({place, node.number});
+  else if (!open_.empty()) --open_.back().left;
   at_ = after;
-  return true;
+  return Step::taken;
 }
 
-Result<bool> Parser::advance() {
+Parser::Step Parser::advance() {
   do {
-    CLAW_TRY_ASSIGN(const bool got, one_value());
-    if (!got) return false;
+    if (const Step step = one_value(); step != Step::taken) return step;
     close_finished();
   } while (!open_.empty());
-  return true;
+  return Step::taken;
 }
 
 Result<bool> Parser::next(Reply& reply) {
-  CLAW_TRY_ASSIGN(const bool whole, advance());
-  if (!whole) return false;
+  if (const Step step = advance(); step != Step::taken) {
+    if (step == Step::wrong) return make_error(Code::corrupt, "RESP", wrong_);
+    return false;
+  }
   const char* base = at_ - begin_ <= kSmall ? copy_out(reply) : hand_over(reply);
   for (Reply::Node& node : nodes_)
     if (node.data != nullptr) node.data = base - 1 + reinterpret_cast<std::uintptr_t>(node.data);

@@ -37,10 +37,14 @@ class Parser {
     bool is_number = false;
     std::size_t after = 0;  // where the next line starts
   };
+  // A value at a time, many millions of them: a Result for each would cost more than the parsing.
+  enum class Step : std::uint8_t { taken, unfinished, wrong };
+
   // A node's text is an offset from begin_ until the reply is whole (the buffer may move until then).
-  Result<bool> head(std::size_t from, Head& out) const;
-  Result<bool> advance();
-  Result<bool> one_value();
+  Step head(std::size_t from, Head& out);
+  Step advance();
+  Step one_value();
+  Step not_resp(const char* what) { return wrong_ = what, Step::wrong; }
   void close_finished();
   const char* copy_out(Reply& reply);
   const char* hand_over(Reply& reply);
@@ -51,6 +55,7 @@ class Parser {
   std::size_t used_ = 0;   // bytes in the buffer
   std::vector<Reply::Node> nodes_;
   std::vector<Open> open_;
+  const char* wrong_ = nullptr;
 };
 
 }  // namespace claw::redis

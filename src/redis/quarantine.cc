@@ -9,7 +9,7 @@
 namespace claw::redis {
 namespace {
 
-constexpr const char* kPage = "1000";
+constexpr std::size_t kPage = 1'000;
 constexpr std::size_t kOurFields = 4;  // exec, n, id, groups; then the message's own pairs
 constexpr std::size_t kSliceBytes = 4u << 20;
 
@@ -64,20 +64,25 @@ std::string standing_of(const Message& message) {
 
 namespace {
 
-// f(entry) for each of the execution's entries, a page at a time.
+// f(entry) for each of the execution's entries, a page at a time: the server is at the next one meanwhile.
 template <class F>
 Status each_entry(Connection& connection, const std::string& quarantine, const std::string& execution_id, Deadline deadline, F&& f) {
-  std::string from = "-";
+  const auto ask = [&](const std::string& from) {
+    connection.send({"XRANGE", quarantine, from, "+", "COUNT", std::to_string(kPage)});
+    return connection.flush(deadline);
+  };
+  CLAW_TRY(ask("-"));
   for (Reply reply;;) {
-    connection.send({"XRANGE", quarantine, from, "+", "COUNT", kPage});
     CLAW_TRY(connection.receive_into(reply, deadline));
     if (reply.root().is_error()) return to_error(reply.root().text(), "XRANGE " + quarantine);
+    const std::size_t count = reply.root().size();
+    Reply::View last = reply.root().first();
+    for (std::size_t i = 1; i < count; ++i) last = last.next();
+    if (count == kPage) CLAW_TRY(ask("(" + std::string(last.first().text())));
     Reply::View entry = reply.root().first();
-    for (std::size_t i = 0; i < reply.root().size(); ++i, entry = entry.next()) {
-      from = "(" + std::string(entry.first().text());
+    for (std::size_t i = 0; i < count; ++i, entry = entry.next())
       if (execution_of(entry) == execution_id) f(entry);
-    }
-    if (reply.root().size() < 1'000) return {};
+    if (count < kPage) return {};
   }
 }
 

@@ -75,18 +75,24 @@ class PendingCursor {
     done_ = false;
   }
 
-  Status judge(Pages& pages, MessageKey key, Evidence& evidence, Deadline deadline) {
-    if (last_delivered_ < key) {
-      ++evidence.waiting;
-      return {};
-    }
-    CLAW_TRY(seek(pages, key, deadline));
-    if (at_ == page_.size() || page_[at_].key != key) {
-      evidence.passed += ever_read_;
-      return {};
-    }
-    ++evidence.pending;
-    if (page_[at_].attempts >= evidence.attempts) {
+  // Of a page's entries, in id order, what this group did with each.
+  Status judge(Pages& pages, std::span<Batch::Entry> entries, Deadline deadline) {
+    for (auto& [key, first_field, field_count, evidence] : entries) {
+      if (last_delivered_ < key) {
+        ++evidence.waiting;
+        continue;
+      }
+      for (;;) {
+        while (at_ < page_.size() && page_[at_].key < key) ++at_;
+        if (at_ < page_.size() || done_) break;
+        CLAW_TRY(load(pages, key, deadline));
+      }
+      if (at_ == page_.size() || page_[at_].key != key) {
+        evidence.passed += ever_read_;
+        continue;
+      }
+      ++evidence.pending;
+      if (page_[at_].attempts < evidence.attempts) continue;
       evidence.attempts = page_[at_].attempts;
       evidence.idle_ms = page_[at_].idle_ms;
     }
@@ -99,15 +105,6 @@ class PendingCursor {
     std::uint32_t attempts;
     std::uint64_t idle_ms;
   };
-
-  Status seek(Pages& pages, MessageKey key, Deadline deadline) {
-    while (at_ < page_.size() && page_[at_].key < key) ++at_;
-    while (at_ == page_.size() && !done_) {
-      CLAW_TRY(load(pages, key, deadline));
-      while (at_ < page_.size() && page_[at_].key < key) ++at_;
-    }
-    return {};
-  }
 
   Status load(Pages& pages, MessageKey from, Deadline deadline) {
     page_.clear();
@@ -187,8 +184,7 @@ class StreamWindow final : public Window {
     if (reply_.root().is_error()) return to_error(reply_.root().text(), "XRANGE " + key_);
     CLAW_TRY(go_on(deadline));
     CLAW_TRY(fill(page));
-    for (Batch::Entry& entry : page.mutable_entries())
-      for (PendingCursor& group : groups_) CLAW_TRY(group.judge(pages_, entry.key, entry.evidence, deadline));
+    for (PendingCursor& group : groups_) CLAW_TRY(group.judge(pages_, page.mutable_entries(), deadline));
     page.adopt(reply_.release_buffer());
     return !page.entries().empty();
   }

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <future>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -72,31 +74,72 @@ Result<PackedMessages> read_queue(const PlannedQueue& queue, Surroundings& aroun
   return out;
 }
 
-// The messages of one queue as its snapshot holds them, in plan order; makes the snapshot when there is none.
-Result<PackedMessages> snapshot_queue(const Plan& plan, std::size_t q, Ledger& ledger, Surroundings& around) {
-  const PlannedQueue& queue = plan.queues[q];
-  const std::string step = step_name("snapshot", q);
-  CLAW_TRY_ASSIGN(const bool there, around.vault.has(ledger.execution_id(), queue.queue));
-  if (!there && ledger.has(step)) return make_error(Code::corrupt, "vault " + queue.queue.text(), "the snapshot that the journal tells of is not there: nothing is touched");
-
-  PackedMessages messages;
-  if (there) {
-    CLAW_TRY_ASSIGN(const std::vector<Message> stored, around.vault.read(ledger.execution_id(), queue.queue));
-    CLAW_TRY_ASSIGN(messages, packed(stored));
-    if (ledger.has(step)) return messages;
-    CLAW_TRY(check_brake(around));  // complete, but cut off before it was journaled
-  } else {
-    CLAW_TRY(check_brake(around));
-    CLAW_TRY_ASSIGN(messages, read_queue(queue, around));
+// One queue's snapshot on its way: sealed, synced and read back by a thread of its own while the next queue is read.
+class Snapshotting {
+ public:
+  // The messages as the snapshot holds them, in plan order: those of one that is there, or read from the broker.
+  static Result<Snapshotting> read(const Plan& plan, std::size_t q, Ledger& ledger, Surroundings& around) {
+    Snapshotting out(plan.queues[q], step_name("snapshot", q));
+    const QueueId& queue = out.queue_->queue;
+    CLAW_TRY_ASSIGN(const bool there, around.vault.has(ledger.execution_id(), queue));
+    out.noted_ = ledger.has(out.step_);
+    if (!there && out.noted_) return make_error(Code::corrupt, "vault " + queue.text(), "the snapshot that the journal tells of is not there: nothing is touched");
+    if (!out.noted_) CLAW_TRY(check_brake(around));
+    if (there) {
+      CLAW_TRY_ASSIGN(const std::vector<Message> stored, around.vault.read(ledger.execution_id(), queue));
+      CLAW_TRY_ASSIGN(out.messages_, packed(stored));
+    } else {
+      CLAW_TRY_ASSIGN(out.messages_, read_queue(*out.queue_, around));
+    }
+    if (!out.noted_ && out.messages_.size() != out.queue_->messages.size())
+      return make_error(Code::corrupt, "snapshot " + queue.text(), fmt::format("holds {} messages, the plan {}", out.messages_.size(), out.queue_->messages.size()));
+    return out;
   }
-  if (messages.size() != queue.messages.size())
-    return make_error(Code::corrupt, "snapshot " + queue.queue.text(), fmt::format("holds {} messages, the plan {}", messages.size(), queue.messages.size()));
-  CLAW_TRY_ASSIGN(const SnapshotInfo info, around.vault.write(ledger.execution_id(), queue.queue, messages));
-  const json fields = {{"queue_hex", hex(queue.queue.text())}, {"object", info.object}, {"messages", info.messages},
-                       {"ciphertext", info.ciphertext_sha256}, {"merkle_root", info.merkle_root}, {"key_id", info.key_id}, {"read_back", "equal"}};
-  CLAW_TRY(ledger.record("snapshot", fields.dump()));
-  CLAW_TRY(ledger.journal(step, fields.dump()));
-  return messages;
+
+  // The object must stay where it is until finish(). Nothing else writes meanwhile.
+  void store(Ledger& ledger, Surroundings& around) {
+    if (noted_) return;
+    writing_ = std::async(std::launch::async, [this, &around, id = ledger.execution_id()] { return around.vault.write(id, queue_->queue, messages_); });
+  }
+
+  Result<PackedMessages> finish(Ledger& ledger) {
+    if (noted_) return std::move(messages_);
+    CLAW_TRY_ASSIGN(const SnapshotInfo info, writing_.get());
+    const json fields = {{"queue_hex", hex(queue_->queue.text())}, {"object", info.object}, {"messages", info.messages},
+                         {"ciphertext", info.ciphertext_sha256}, {"merkle_root", info.merkle_root}, {"key_id", info.key_id}, {"read_back", "equal"}};
+    CLAW_TRY(ledger.record("snapshot", fields.dump()));
+    CLAW_TRY(ledger.journal(step_, fields.dump()));
+    return std::move(messages_);
+  }
+
+ private:
+  Snapshotting(const PlannedQueue& queue, std::string step) : queue_(&queue), step_(std::move(step)) {}
+
+  const PlannedQueue* queue_;
+  std::string step_;
+  bool noted_ = false;  // in the journal: complete
+  PackedMessages messages_;
+  std::future<Result<SnapshotInfo>> writing_;
+};
+
+// Of every queue, before anything is removed from any.
+Result<std::vector<PackedMessages>> snapshot_all(const Plan& plan, Ledger& ledger, Surroundings& around) {
+  std::vector<PackedMessages> snapshots;
+  std::unique_ptr<Snapshotting> before;
+  for (std::size_t q = 0; q <= plan.queues.size(); ++q) {
+    std::unique_ptr<Snapshotting> next;
+    if (q < plan.queues.size()) {
+      CLAW_TRY_ASSIGN(Snapshotting read, Snapshotting::read(plan, q, ledger, around));
+      next = std::make_unique<Snapshotting>(std::move(read));
+    }
+    if (before != nullptr) {
+      CLAW_TRY_ASSIGN(PackedMessages messages, before->finish(ledger));
+      snapshots.push_back(std::move(messages));
+    }
+    if (next != nullptr) next->store(ledger, around);
+    before = std::move(next);
+  }
+  return snapshots;
 }
 
 // A removal that may or may not have happened is made again: by its numbers it finds what it moved before.
@@ -292,11 +335,7 @@ Status Ledger::record(const std::string& type, const std::string& fields_json) {
 }
 
 Result<Totals> drain(const Plan& plan, Ledger& ledger, Surroundings& around) {
-  std::vector<PackedMessages> snapshots;
-  for (std::size_t q = 0; q < plan.queues.size(); ++q) {
-    CLAW_TRY_ASSIGN(auto messages, snapshot_queue(plan, q, ledger, around));
-    snapshots.push_back(std::move(messages));
-  }
+  CLAW_TRY_ASSIGN(const std::vector<PackedMessages> snapshots, snapshot_all(plan, ledger, around));
   Totals totals;
   const std::vector<Wave> waves = waves_of(plan);
   for (std::size_t w = 0; w < waves.size(); ++w) {
