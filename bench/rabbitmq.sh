@@ -3,5 +3,5 @@
 # and one queue of the mission's length.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-results=$(build/release/rabbitmq_bench "${1:-200000}" "${2:-50000}" "${3:-847293}")
+results=$(build/release/rabbitmq_bench "${1:-200000}" "${2:-100000}" "${3:-847293}")
 printf '{"bench": "rabbitmq", "machine": {"cores": %s, "processor": "%s", "kernel": "%s"}, "results": %s}\n' "$(nproc)" "$(uname -m)" "$(uname -r)" "$results"

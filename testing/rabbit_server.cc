@@ -97,10 +97,11 @@ printf 'subjectAltName=DNS:localhost' >san && openssl x509 -req -in server.csr -
 
 }  // namespace
 
-RabbitServer::RabbitServer(const std::string& more_plugins) {
+RabbitServer::RabbitServer(const std::string& more_plugins, Member member) : member_(member) {
   std::string name = "/tmp/claw-rabbit-XXXXXX";
   CLAW_CHECK(::mkdtemp(name.data()) != nullptr);
   dir_ = name;
+  home_ = member.first == nullptr ? dir_ : member.first->home_;
   const std::string make = "cd " + dir_ + " && { " + kCertificates + "; } 2>/dev/null";
   CLAW_CHECK(std::system(make.c_str()) == 0);
   std::ofstream(dir_ + "/enabled_plugins") << "[rabbitmq_management" << (more_plugins.empty() ? "" : ",") << more_plugins << "].\n";
@@ -110,8 +111,10 @@ RabbitServer::RabbitServer(const std::string& more_plugins) {
   for (int tries = 0; tries < 3 && !up; ++tries) {
     choose_ports();
     end(epmd_);
-    epmd_ = run("exec epmd -address 127.0.0.1 -port " + std::to_string(epmd_port_), dir_ + "/epmd.log");
-    guard(epmd_);
+    if (member.first == nullptr) {
+      epmd_ = run("exec epmd -address 127.0.0.1 -port " + std::to_string(epmd_port_), dir_ + "/epmd.log");
+      guard(epmd_);
+    }
     up = started();
   }
   CLAW_CHECK(up);
@@ -119,9 +122,14 @@ RabbitServer::RabbitServer(const std::string& more_plugins) {
 
 void RabbitServer::choose_ports() {
   for (int* port : {&port_, &tls_port_, &management_port_, &dist_port_, &epmd_port_}) *port = free_port();
+  if (member_.first != nullptr) epmd_port_ = member_.first->epmd_port_;
+  std::string cluster;
+  if (member_.number > 0) cluster = "cluster_partition_handling = pause_minority\ncluster_formation.peer_discovery_backend = classic_config\n";
+  for (int i = 1; i <= member_.of; ++i) cluster += "cluster_formation.classic_config.nodes." + std::to_string(i) + " = claw" + std::to_string(i) + "@localhost\n";
   std::ofstream(dir_ + "/rabbitmq.conf") << "listeners.tcp.1 = 127.0.0.1:" << port_ << "\nlisteners.ssl.1 = 127.0.0.1:" << tls_port_ << "\nssl_options.cacertfile = " << dir_
                                          << "/ca.pem\nssl_options.certfile = " << dir_ << "/server.pem\nssl_options.keyfile = " << dir_ << "/server.key\nmanagement.tcp.port = "
-                                         << management_port_ << "\nmanagement.tcp.ip = 127.0.0.1\ncollect_statistics_interval = 250\nmanagement.sample_retention_policies.global.minute = 1\nmanagement.sample_retention_policies.basic.minute = 1\nmanagement.sample_retention_policies.detailed.10 = 1\nlog.console = true\nlog.console.level = warning\n";
+                                         << management_port_ << "\nmanagement.tcp.ip = 127.0.0.1\ncollect_statistics_interval = 250\nmanagement.sample_retention_policies.global.minute = 1\nmanagement.sample_retention_policies.basic.minute = 1\nmanagement.sample_retention_policies.detailed.10 = 1\nlog.console = true\nlog.console.level = warning\n"
+                                         << cluster;
 }
 
 RabbitServer::~RabbitServer() {
@@ -134,9 +142,10 @@ RabbitServer::~RabbitServer() {
 }
 
 std::string RabbitServer::exports() const {
-  return "HOME=" + dir_ + " RABBITMQ_NODENAME=claw@localhost RABBITMQ_DIST_PORT=" + std::to_string(dist_port_) + " ERL_EPMD_PORT=" + std::to_string(epmd_port_) +
+  const std::string number = member_.number == 0 ? "" : std::to_string(member_.number);
+  return "HOME=" + home_ + " RABBITMQ_NODENAME=claw" + number + "@localhost RABBITMQ_DIST_PORT=" + std::to_string(dist_port_) + " ERL_EPMD_PORT=" + std::to_string(epmd_port_) +
          " ERL_EPMD_ADDRESS=127.0.0.1 RABBITMQ_MNESIA_BASE=" + dir_ + "/mnesia RABBITMQ_LOG_BASE=" + dir_ + "/log RABBITMQ_ENABLED_PLUGINS_FILE=" + dir_ +
-         "/enabled_plugins RABBITMQ_CONFIG_FILE=" + dir_ + "/rabbitmq.conf RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-rabbit quorum_tick_interval 300' ";
+         "/enabled_plugins RABBITMQ_CONFIG_FILE=" + dir_ + "/rabbitmq.conf RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-rabbit quorum_tick_interval 300 -kernel net_ticktime 8' ";
 }
 
 void RabbitServer::guard(pid_t group) const { CLAW_CHECK(::write(guard_pipe_, &group, sizeof group) == sizeof group); }
@@ -196,6 +205,76 @@ void RabbitServer::remove_queue(const std::string& queue) const { static_cast<vo
 
 bool RabbitServer::control(const std::string& arguments) const {
   return std::system((exports() + "/usr/lib/rabbitmq/bin/rabbitmqctl " + arguments + " >>" + dir_ + "/control.log 2>&1").c_str()) == 0;
+}
+
+RabbitCluster::RabbitCluster(int nodes) {
+  for (int i = 1; i <= nodes; ++i) nodes_.emplace_back(new RabbitServer("", {.number = i, .of = nodes, .first = i == 1 ? nullptr : nodes_.front().get()}));
+  await_whole();
+}
+
+RabbitCluster::~RabbitCluster() {
+  while (!nodes_.empty()) nodes_.pop_back();
+}
+
+std::string RabbitCluster::around(int first, const char* between, const std::function<std::string(const RabbitServer&)>& text) const {
+  std::string out;
+  for (std::size_t i = 0; i < nodes_.size(); ++i) out += (i == 0 ? "" : between) + text(*nodes_[(static_cast<std::size_t>(first) + i) % nodes_.size()]);
+  return out;
+}
+
+std::string RabbitCluster::url(int first) const {
+  return "amqp://guest@" + around(first, ",", [](const RabbitServer& node) { return "127.0.0.1:" + std::to_string(node.port()); }) + "/%2f";
+}
+
+std::string RabbitCluster::management_url(int first) const {
+  return around(first, ",", [](const RabbitServer& node) { return node.management_url(); });
+}
+
+// A node that has another cookie for its peers talks to none of them, and they not to it.
+void RabbitCluster::set_cookies(int number, const std::string& cookie, bool disconnect) {
+  std::string erlang;
+  for (int i = 0; i < static_cast<int>(nodes_.size()); ++i) {
+    if (i == number) continue;
+    const std::string peer = "claw" + std::to_string(i + 1) + "@localhost";
+    erlang += "erlang:set_cookie(" + peer + ", " + cookie + "), ";
+    if (disconnect) erlang += "erlang:disconnect_node(" + peer + "), ";
+  }
+  CLAW_CHECK(node(number).control("eval '" + erlang + "ok.'"));
+}
+
+void RabbitCluster::cut_off(int number) {
+  set_cookies(number, "cut_off", true);
+  const RabbitServer& other = node(number == 0 ? 1 : 0);
+  const std::string down = "claw" + std::to_string(number + 1) + "@localhost";
+  for (int i = 0; i < 300; ++i) {
+    const std::string nodes = other.api("GET", "/nodes/" + down + "?columns=running");
+    if (nodes.find("false") != std::string::npos) return;
+    ::usleep(100'000);
+  }
+  CLAW_CHECK(false);
+}
+
+void RabbitCluster::join(int number) {
+  set_cookies(number, "erlang:get_cookie()", false);
+  await_whole();
+}
+
+void RabbitCluster::await_whole() {
+  for (int i = 0; i < 1'200; ++i) {
+    std::size_t whole = 0;
+    for (const auto& node : nodes_) {
+      const std::string reply = http(node->management_port_, "GET", "/api/nodes?columns=running,partitions", "");
+      const auto count = [&](const std::string& text) {
+        std::size_t found = 0;
+        for (std::size_t at = 0; (at = reply.find(text, at)) != std::string::npos; ++at) ++found;
+        return found;
+      };
+      whole += good(reply) && count("\"running\":true") == nodes_.size() && count("\"partitions\":[]") == nodes_.size();
+    }
+    if (whole == nodes_.size()) return;
+    ::usleep(100'000);
+  }
+  CLAW_CHECK(false);
 }
 
 }  // namespace claw::testing

@@ -456,7 +456,8 @@ brokers:
   # rabbit-local:
   #   kind: rabbitmq
   #   url: amqp://deployclaw@127.0.0.1:5672/%2f    # amqps:// for TLS; host:port,host:port for a cluster
-  #   management_url: http://127.0.0.1:15672       # without it no queue is looked at: delivery limits would be unknown
+  #   management_url: http://127.0.0.1:15672       # without it no queue is looked at: delivery limits would be unknown;
+  #                                                # http://a:15672,http://b:15672 for a cluster
 
 tenants:
   tenant_42:

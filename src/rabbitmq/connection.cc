@@ -32,6 +32,12 @@ std::uint64_t narrow_tag(std::uint64_t tag) { return tag & ((std::uint64_t{1} <<
 std::string_view view(amqp_bytes_t bytes) { return {static_cast<const char*>(bytes.bytes), bytes.len}; }
 // librabbitmq only reads through these.
 amqp_bytes_t bytes_of(std::string_view text) { return {text.size(), const_cast<char*>(text.data())}; }
+amqp_table_entry_t text_argument(const char* key, const char* value) {
+  amqp_table_entry_t out{.key = amqp_cstring_bytes(key), .value = {.kind = AMQP_FIELD_KIND_UTF8, .value = {}}};
+  out.value.value.bytes = amqp_cstring_bytes(value);
+  return out;
+}
+amqp_table_entry_t number_argument(const char* key, std::int32_t value) { return {.key = amqp_cstring_bytes(key), .value = {.kind = AMQP_FIELD_KIND_I32, .value = {.i32 = value}}}; }
 
 timeval timeval_of(Millis duration) {
   return {.tv_sec = static_cast<time_t>(duration.count() / 1000), .tv_usec = static_cast<suseconds_t>(duration.count() % 1000 * 1000)};
@@ -151,13 +157,13 @@ class Amqp final : public Connection {
     return Depth{.ready = ok->message_count, .consumers = ok->consumer_count};
   }
 
-  Status declare_durable_classic(std::string_view queue, Deadline deadline) override {
-    CLAW_TRY(need_channel(deadline));
-    set_timeout(deadline);
-    amqp_table_entry_t type{.key = amqp_cstring_bytes("x-queue-type"), .value = {.kind = AMQP_FIELD_KIND_UTF8, .value = {}}};
-    type.value.value.bytes = amqp_cstring_bytes("classic");
-    amqp_queue_declare(state_, channel_, bytes_of(queue), 0, 1, 0, 0, amqp_table_t{1, &type});
-    return check("declare queue " + escape(queue, 120), amqp_get_rpc_reply(state_));
+  Status declare_classic(std::string_view queue, Deadline deadline) override {
+    return declare(queue, {text_argument("x-queue-type", "classic"), text_argument("x-queue-mode", "lazy"), number_argument("x-queue-version", 2)}, deadline);
+  }
+  Status declare_quorum(std::string_view queue, bool without_limit, Deadline deadline) override {
+    std::vector<amqp_table_entry_t> arguments = {text_argument("x-queue-type", "quorum")};
+    if (without_limit) arguments.push_back(number_argument("x-delivery-limit", -1));
+    return declare(queue, std::move(arguments), deadline);
   }
 
   Status consume(std::string_view queue, std::uint16_t prefetch, std::optional<std::string> stream_offset, Deadline deadline) override {
@@ -361,6 +367,13 @@ class Amqp final : public Connection {
     return request("tx.commit", channel, AMQP_TX_COMMIT_METHOD, &commit, AMQP_TX_COMMIT_OK_METHOD, deadline);
   }
 
+  Status declare(std::string_view queue, std::vector<amqp_table_entry_t> arguments, Deadline deadline) {
+    CLAW_TRY(need_channel(deadline));
+    set_timeout(deadline);
+    amqp_queue_declare(state_, channel_, bytes_of(queue), 0, 1, 0, 0, amqp_table_t{static_cast<int>(arguments.size()), arguments.data()});
+    return check("declare queue " + escape(queue, 120), amqp_get_rpc_reply(state_));
+  }
+
   Status qos(amqp_channel_t channel, std::uint16_t prefetch, Deadline deadline) {
     amqp_basic_qos_t qos{.prefetch_size = 0, .prefetch_count = prefetch, .global = 0};
     return request("qos", channel, AMQP_BASIC_QOS_METHOD, &qos, AMQP_BASIC_QOS_OK_METHOD, deadline);
@@ -533,9 +546,9 @@ class Amqp final : public Connection {
 
 }  // namespace
 
-Result<std::unique_ptr<Connection>> Connection::open(const Endpoint& endpoint, std::string_view purpose, Clock& clock, Deadline deadline) {
+Result<std::unique_ptr<Connection>> Connection::open(const Endpoint& endpoint, std::span<const Host> hosts, std::string_view purpose, Clock& clock, Deadline deadline) {
   Error last = make_error(Code::invalid, "rabbitmq", "no host");
-  for (const Host& host : endpoint.hosts) {
+  for (const Host& host : hosts) {
     auto connection = std::make_unique<Amqp>(clock, host);
     const Status in = connection->login(endpoint, host, purpose, deadline);
     if (in.ok()) return std::unique_ptr<Connection>(std::move(connection));

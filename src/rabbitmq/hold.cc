@@ -21,12 +21,12 @@ Hold::Hold(Session& session, std::string queue, const HoldLimits& limits, std::o
 
 Result<std::unique_ptr<Hold>> Hold::open(Session& session, std::string queue, const HoldLimits& limits, std::optional<std::int64_t> delivery_limit, Deadline deadline) {
   std::unique_ptr<Hold> hold(new Hold(session, std::move(queue), limits, delivery_limit));
-  CLAW_TRY_ASSIGN(hold->connection_, session.holder(deadline));
+  CLAW_TRY_ASSIGN(hold->connection_, session.holder(limits.leader, deadline));
   CLAW_TRY_ASSIGN(const Depth depth, hold->connection_->depth(hold->queue_, deadline));
   // Where it cannot be believed that there is nothing, what is delivered tells.
-  const bool doubtful = hold->doubtful(depth);
-  hold->expected_ = doubtful ? limits.messages : std::min(depth.ready, limits.messages);
-  hold->exhausted_ = depth.ready == 0 && !doubtful;
+  hold->guessed_ = hold->doubtful(depth);
+  hold->expected_ = hold->guessed_ ? limits.messages : std::min(depth.ready, limits.messages);
+  hold->exhausted_ = depth.ready == 0 && !hold->guessed_;
   hold->whole_ = hold->expected_ == depth.ready;
   hold->stopped_ = hold->expected_ == 0;
   hold->asked_ = session.clock.mono();
@@ -70,8 +70,9 @@ Result<bool> Hold::next(Held& out, Deadline deadline) {
     CLAW_TRY_ASSIGN(const Event event, connection_->next(Deadline::in(session_.clock, kQuiet).or_sooner(deadline), deadline));
     switch (event.kind) {
       case Event::Kind::delivery: return take(out, event.delivery, deadline);
-      case Event::Kind::stopped:  // the queue was deleted
+      case Event::Kind::stopped:  // by us at the queue's end, or the queue was deleted
         stopped_ = exhausted_ = true;
+        if (guessed_) expected_ = taken_;
         break;
       case Event::Kind::none: {
         if (ending_) break;

@@ -70,6 +70,7 @@ class Hold {
   MonoTime opened_;
   std::uint64_t expected_ = 0, asked_for_ = 0, taken_ = 0, bytes_ = 0, rescues_ = 0, removed_ = 0;
   bool exhausted_ = false, stopped_ = false, whole_ = false, ending_ = false;
+  bool guessed_ = false;  // how many there are was not known when it began: expected_ is the bound
   MonoTime asked_{};  // for the depth
   std::vector<std::uint64_t> rescued_;  // tags to acknowledge once nothing more is delivered
 };

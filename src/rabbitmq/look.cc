@@ -243,7 +243,7 @@ class StreamWindow final : public Window {
 Result<std::unique_ptr<Window>> look_at(Session& session, const QueueView& queue, Deadline deadline) {
   CLAW_TRY_ASSIGN(Permission may, may_look(session, queue.id.name, deadline));
   if (queue.type == QueueType::stream) {
-    CLAW_TRY_ASSIGN(auto connection, session.holder(deadline));
+    CLAW_TRY_ASSIGN(auto connection, session.holder("", deadline));
     CLAW_TRY(connection->consume(queue.id.name, kStreamPrefetch, "first", deadline));
     return std::unique_ptr<Window>(std::make_unique<StreamWindow>(session, std::move(connection)));
   }

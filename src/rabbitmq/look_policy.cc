@@ -58,6 +58,7 @@ HoldLimits hold_limits(const QueueFacts& queue, const BrokerFacts& broker) {
   HoldLimits out = missed_by_nobody && !short_lived ? kWhole : HoldLimits();
   out.part = queue.kind == QueueKind::quorum ? kPartOfQuorum : kPart;
   out.quorum = queue.kind == QueueKind::quorum;
+  if (out.quorum) out.leader = queue.node;
   out.memory_floor = broker.memory_free - broker.memory_free / kShareOfMemory;
   const std::uint64_t mean = queue.mean_bytes();
   if (mean > 0) out.messages = std::min(out.messages, std::max<std::uint64_t>(1, out.bytes / mean));

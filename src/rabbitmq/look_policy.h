@@ -21,6 +21,7 @@ struct HoldLimits {
   std::uint64_t part = 65'535;      // of one consumer; at most a prefetch
   bool in_order = true;             // false: the next part is asked for before the last one has come, and their messages come mixed
   bool quorum = false;              // see Depth::nothing_at_all()
+  std::string leader = {};          // node of a quorum queue's leader, see Session::holder()
   std::uint64_t memory_floor = 0;   // a hold takes no more when the broker has less left than so many bytes; 0: not known
 };
 

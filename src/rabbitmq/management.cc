@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "base/text.h"
 
@@ -98,8 +99,8 @@ QueueFacts queue_facts(const json& item) {
 
 class Http final : public Management {
  public:
-  Http(std::string url, std::string vhost, std::string user, Secret password, std::optional<Tls> tls, Clock& clock)
-      : url_(std::move(url)), vhost_(percent_encode(vhost)), user_(std::move(user)), password_(std::move(password)), tls_(std::move(tls)), clock_(clock), curl_(curl_easy_init()) {}
+  Http(std::vector<std::string> urls, std::string vhost, std::string user, Secret password, std::optional<Tls> tls, Clock& clock)
+      : urls_(std::move(urls)), vhost_(percent_encode(vhost)), user_(std::move(user)), password_(std::move(password)), tls_(std::move(tls)), clock_(clock), curl_(curl_easy_init()) {}
   ~Http() override { curl_easy_cleanup(curl_); }
   Http(const Http&) = delete;
   Http& operator=(const Http&) = delete;
@@ -129,6 +130,15 @@ class Http final : public Management {
     return out;
   }
 
+  Result<std::vector<Listener>> listeners(Deadline deadline) override {
+    CLAW_TRY_ASSIGN(const json overview, get("/api/overview?columns=listeners", deadline));
+    std::vector<Listener> out;
+    if (const auto list = overview.find("listeners"); list != overview.end() && list->is_array())
+      for (const json& one : *list)
+        if (text_of(one, "protocol").starts_with("amqp")) out.push_back({text_of(one, "node"), static_cast<std::uint16_t>(count_of(one, "port"))});
+    return out;
+  }
+
   Result<std::vector<QueueFacts>> queues(Deadline deadline) override {
     std::vector<QueueFacts> out;
     for (int page = 1, pages = 1; page <= pages; ++page) {
@@ -137,7 +147,7 @@ class Http final : public Management {
       if (items == answer.end() || !items->is_array()) return wrong("/api/queues", "expected items");
       for (const json& item : *items) out.push_back(queue_facts(item));
       pages = static_cast<int>(std::clamp<std::int64_t>(integer_of(answer, "page_count").value_or(1), 0, kMostPages + 1));
-      if (pages > kMostPages) return make_error(Code::full, url_, fmt::format("more than {} queues in the vhost", kMostPages * 500));
+      if (pages > kMostPages) return make_error(Code::full, url(), fmt::format("more than {} queues in the vhost", kMostPages * 500));
     }
     return out;
   }
@@ -175,11 +185,15 @@ class Http final : public Management {
   }
 
  private:
-  Error wrong(std::string_view path, std::string_view what) const { return make_error(Code::corrupt, url_ + std::string(path), std::string(what)); }
+  const std::string& url() const { return urls_[at_]; }
+  Error wrong(std::string_view path, std::string_view what) const { return make_error(Code::corrupt, url() + std::string(path), std::string(what)); }
 
   Result<json> get(const std::string& path, Deadline deadline) {
     CLAW_TRY_ASSIGN(const std::string text, call(path, deadline));
-    return parse_json(text, url_ + path.substr(0, path.find('?')));
+    // Not strictly: while a quorum queue has no leader, 3.10 names its node twice.
+    json answer = json::parse(text, nullptr, false);
+    if (answer.is_discarded()) return wrong(path.substr(0, path.find('?')), "expected JSON");
+    return answer;
   }
 
   static std::size_t receive(char* data, std::size_t one, std::size_t count, void* out) {
@@ -189,13 +203,22 @@ class Http final : public Management {
     return one * count;
   }
 
+  // A node that does not answer is left for the next one, which is asked first from then on.
   Result<std::string> call(const std::string& path, Deadline deadline) {
-    const std::string where = url_ + path.substr(0, path.find('?'));
-    const Millis left = deadline.remaining(clock_);
+    for (std::size_t left = urls_.size();; --left) {
+      Result<std::string> answer = ask(path, deadline.remaining(clock_) / static_cast<std::int64_t>(left));
+      const bool elsewhere = !answer && (answer.error().code == Code::unavailable || answer.error().code == Code::timed_out);
+      if (!elsewhere || left == 1) return answer;
+      at_ = (at_ + 1) % urls_.size();
+    }
+  }
+
+  Result<std::string> ask(const std::string& path, Millis left) {
+    const std::string where = url() + path.substr(0, path.find('?'));
     if (left.count() == 0) return make_error(Code::timed_out, where, "no time left");
     std::string answer;
     curl_easy_reset(curl_);  // keeps the connection
-    curl_easy_setopt(curl_, CURLOPT_URL, (url_ + path).c_str());
+    curl_easy_setopt(curl_, CURLOPT_URL, (url() + path).c_str());
     curl_easy_setopt(curl_, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl_, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl_, CURLOPT_NOPROXY, "*");
@@ -221,7 +244,9 @@ class Http final : public Management {
     return make_error(code, where, fmt::format("HTTP {}: {}", status, escape(answer, 160)));
   }
 
-  std::string url_, vhost_, user_;
+  std::vector<std::string> urls_;
+  std::size_t at_ = 0;  // the one that answered last
+  std::string vhost_, user_;
   Secret password_;
   std::optional<Tls> tls_;
   Clock& clock_;
@@ -230,13 +255,20 @@ class Http final : public Management {
 
 }  // namespace
 
-Result<std::unique_ptr<Management>> Management::open(std::string url, const Endpoint& endpoint, Clock& clock) {
-  if (!url.starts_with("http://") && !url.starts_with("https://")) return make_error(Code::invalid, "management_url '" + escape(url.substr(0, 8)) + "…'", "expected http://host:port or https://host:port");
-  if (url.find('@') != std::string::npos) return make_error(Code::invalid, "management_url", "a user or password does not belong in it; the broker's user and password are used");
+Result<std::unique_ptr<Management>> Management::open(const std::string& urls, const Endpoint& endpoint, Clock& clock) {
+  std::vector<std::string> nodes;
+  for (std::size_t from = 0; from <= urls.size();) {
+    const std::size_t end = std::min(urls.find(',', from), urls.size());
+    std::string url = urls.substr(from, end - from);
+    from = end + 1;
+    if (!url.starts_with("http://") && !url.starts_with("https://")) return make_error(Code::invalid, "management_url '" + escape(url.substr(0, 8)) + "…'", "expected http://host:port or https://host:port, several with commas between them");
+    if (url.find('@') != std::string::npos) return make_error(Code::invalid, "management_url", "a user or password does not belong in it; the broker's user and password are used");
+    while (url.ends_with('/')) url.pop_back();
+    nodes.push_back(std::move(url));
+  }
   static const bool ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
   if (!ready) return make_error(Code::unavailable, "management_url", "libcurl does not start");
-  while (url.ends_with('/')) url.pop_back();
-  return std::unique_ptr<Management>(std::make_unique<Http>(std::move(url), endpoint.vhost, endpoint.user, endpoint.password.clone(), endpoint.tls, clock));
+  return std::unique_ptr<Management>(std::make_unique<Http>(std::move(nodes), endpoint.vhost, endpoint.user, endpoint.password.clone(), endpoint.tls, clock));
 }
 
 }  // namespace claw::rabbitmq

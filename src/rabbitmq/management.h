@@ -21,7 +21,7 @@ struct QueueFacts {
   std::string name;
   QueueKind kind = QueueKind::unknown;
   std::string state;  // "running", "down", …
-  std::string node;
+  std::string node;   // of a quorum queue: its leader's
   bool durable = false, auto_delete = false, exclusive = false, single_active = false;
   std::uint64_t ready = 0, unacked = 0, consumers = 0;
   std::uint64_t bytes = 0;                        // of ready and unacked bodies
@@ -54,6 +54,12 @@ struct ConsumerFacts {
   bool stuck() const { return prefetch > 0 && unacked >= prefetch && ack_rate == 0; }
 };
 
+// Where a node of the cluster takes AMQP connections.
+struct Listener {
+  std::string node;
+  std::uint16_t port = 0;
+};
+
 // Where the messages go that a dead-letter exchange gets: (exchange, routing key, queue).
 struct Binding {
   std::string exchange, key, queue;
@@ -62,11 +68,12 @@ struct Binding {
 // Used by one thread. Errors: unavailable, denied (401, 403), not_found, corrupt (not what the API promises), timed_out, full.
 class Management {
  public:
-  // `url`: http(s)://host:port, no password in it. Nothing is asked yet.
-  static Result<std::unique_ptr<Management>> open(std::string url, const Endpoint& endpoint, Clock& clock);
+  // `urls`: http(s)://host:port, no password in it; of several nodes of a cluster with commas between them. Nothing is asked yet.
+  static Result<std::unique_ptr<Management>> open(const std::string& urls, const Endpoint& endpoint, Clock& clock);
   virtual ~Management() = default;
 
   virtual Result<BrokerFacts> broker(Deadline deadline) = 0;
+  virtual Result<std::vector<Listener>> listeners(Deadline deadline) = 0;
   virtual Result<std::vector<QueueFacts>> queues(Deadline deadline) = 0;              // of the vhost, in pages of 500
   virtual Result<QueueFacts> queue(std::string_view name, Deadline deadline) = 0;
   virtual Result<std::vector<ConsumerFacts>> consumers(Deadline deadline) = 0;        // of the vhost

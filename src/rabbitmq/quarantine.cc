@@ -15,10 +15,9 @@ constexpr std::size_t kRestoreBatch = 100;  // a crash during a restore doubles 
 
 // Everything in a quarantine is held at once: its end must be seen.
 Result<std::unique_ptr<Hold>> hold_quarantine(Session& session, const std::string& quarantine, Deadline deadline) {
-  CLAW_TRY_ASSIGN(auto hold, Hold::open(session, quarantine, {.messages = kMostInQuarantine, .bytes = 4ull << 30, .time = std::chrono::minutes(10), .memory_floor = 1}, std::nullopt, deadline));
-  if (hold->expected() == kMostInQuarantine)
-    return make_error(Code::full, "quarantine " + escape(quarantine, 120), fmt::format("holds {} messages or more; roll back or empty it before the next removal", grouped(kMostInQuarantine)));
-  return hold;
+  CLAW_TRY_ASSIGN(const QueueFacts facts, session.queue(quarantine, deadline));
+  const HoldLimits limits{.messages = kMostInQuarantine, .bytes = 4ull << 30, .time = std::chrono::minutes(10), .quorum = facts.kind == QueueKind::quorum, .leader = facts.kind == QueueKind::quorum ? facts.node : "", .memory_floor = 1};
+  return Hold::open(session, quarantine, limits, std::nullopt, deadline);
 }
 
 struct HeldCopy {
@@ -35,6 +34,8 @@ Result<std::optional<HeldCopy>> next_copy(Hold& hold, const std::string& executi
     CLAW_TRY_ASSIGN(auto copy, from_quarantine({.exchange = envelope.exchange, .routing_key = envelope.routing_key, .properties = envelope.properties, .body = held.body}));
     if (copy && copy->execution_id == execution_id) return std::optional(HeldCopy{held.tag, std::move(*copy)});
   }
+  if (hold.taken() == kMostInQuarantine)
+    return make_error(Code::full, "quarantine", fmt::format("holds {} messages or more; roll back or empty it before the next removal", grouped(kMostInQuarantine)));
   if (hold.taken() < hold.expected())
     return make_error(Code::unavailable, "quarantine", fmt::format("only {} of {} messages could be held: somebody else holds or takes them", hold.taken(), hold.expected()));
   return std::optional<HeldCopy>();

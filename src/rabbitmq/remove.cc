@@ -14,6 +14,7 @@ namespace {
 
 constexpr Millis kRemembered{3'000};   // a queue that is so old outlives its broker
 constexpr Millis kKeepHold{60'000};    // between waves; then the rest is given back and held anew
+constexpr Millis kReturned{10'000};    // what a broken connection held is back by then, unless its node is down
 constexpr Millis kPolicyKnown{8'000};  // the management API shows a new queue's policy after one statistics interval (5 s)
 
 void step(Session& session, std::string_view what) {
@@ -29,17 +30,25 @@ Result<QueueFacts> facts_when_known(Session& session, const std::string& queue, 
   }
 }
 
+// What a quorum queue replicates must not come to stand on one node alone.
+Status declare_quarantine(Session& session, const std::string& queue, const std::string& quarantine, Deadline deadline) {
+  CLAW_TRY_ASSIGN(const QueueFacts source, session.queue(queue, deadline));
+  CLAW_TRY_ASSIGN(const BrokerFacts broker, session.broker(deadline));
+  CLAW_TRY_ASSIGN(Connection * control, session.control(deadline));
+  const bool quorum = source.kind == QueueKind::quorum;
+  Status made = quorum ? control->declare_quorum(quarantine, broker.major >= 4, deadline) : control->declare_classic(quarantine, deadline);
+  if (made.ok()) session.declared[quarantine] = session.clock.mono();
+  if (made.ok() || made.error().code != Code::denied) return made;
+  return make_error(Code::denied, "quarantine " + escape(quarantine, 120), fmt::format("is not there and may not be declared; declare it as a durable {} queue without limits", quorum ? "quorum" : "classic"));
+}
+
 // The quarantine is there and loses nothing by itself.
-Status ready_quarantine(Session& session, const std::string& quarantine, Deadline deadline) {
+Status ready_quarantine(Session& session, const std::string& queue, const std::string& quarantine, Deadline deadline) {
   if (quarantine.size() > 255) return make_error(Code::unsupported, "quarantine " + escape(quarantine, 80), "the name has more than 255 bytes");
   CLAW_TRY_ASSIGN(Connection * control, session.control(deadline));
   Result<Depth> depth = control->depth(quarantine, deadline);
   if (!depth && depth.error().code == Code::not_found) {
-    const Status made = control->declare_durable_classic(quarantine, deadline);
-    if (!made.ok() && made.error().code == Code::denied)
-      return make_error(Code::denied, "quarantine " + escape(quarantine, 120), "is not there and may not be declared; declare it as a durable classic queue without limits");
-    CLAW_TRY(made);
-    session.declared[quarantine] = session.clock.mono();
+    CLAW_TRY(declare_quarantine(session, queue, quarantine, deadline));
   } else if (!depth) {
     return depth.error();
   }
@@ -65,7 +74,7 @@ Result<std::set<std::size_t>*> numbers_in_quarantine(Session& session, const Rem
   const std::pair key(request.queue.queue.name, request.execution_id);
   auto known = session.in_quarantine.find(key);
   if (known == session.in_quarantine.end()) {
-    CLAW_TRY(ready_quarantine(session, request.queue.quarantine, deadline));
+    CLAW_TRY(ready_quarantine(session, request.queue.queue.name, request.queue.quarantine, deadline));
     CLAW_TRY_ASSIGN(const auto there, read_quarantine(session, request.queue.quarantine, request.execution_id, deadline));
     std::set<std::size_t> numbers;
     for (const Quarantined& one : there) numbers.insert(one.number);
@@ -74,15 +83,46 @@ Result<std::set<std::size_t>*> numbers_in_quarantine(Session& session, const Rem
   return &known->second;
 }
 
-Result<Kept*> kept_of(Session& session, const RemoveRequest& request, Deadline deadline) {
+// What a connection held that broke comes back to the queue, as a rule at once; not what a quorum queue gave to a node that died with
+// its leader (see Session::holder()): it is neither here nor gone. False: some may still be held.
+Result<bool> await_return(Session& session, const RemoveRequest& request, std::size_t missing, Deadline deadline) {
+  const Deadline patience = Deadline::in(session.clock, kReturned).or_sooner(deadline);
+  for (;;) {
+    CLAW_TRY_ASSIGN(Connection * control, session.control(deadline));
+    CLAW_TRY_ASSIGN(const Depth depth, control->depth(request.queue.queue.name, deadline));
+    if (depth.ready >= missing) return true;
+    if (patience.expired(session.clock)) break;
+    session.clock.sleep(Millis(100));
+  }
+  CLAW_TRY_ASSIGN(const BrokerFacts broker, session.broker(deadline));
+  if (broker.warnings.empty()) return false;  // live consumers have it
+  return make_error(Code::unavailable, "remove from " + escape(request.queue.queue.text(), 120), broker.warnings.front() + ", and what it held of the queue is not back");
+}
+
+Result<Kept*> kept_of(Session& session, const RemoveRequest& request, const std::set<std::size_t>& quarantined, Deadline deadline) {
   const std::string& queue = request.queue.queue.name;
   if (const auto found = session.kept.find(queue); found != session.kept.end() && session.clock.mono() - found->second.since > kKeepHold) let_go(session, queue);
   auto found = session.kept.find(queue);
   if (found == session.kept.end()) {
+    bool all_back = true;
+    if (request.again) {
+      std::size_t missing = 0;
+      for (std::size_t i = 0; i < request.messages.size(); ++i) missing += !request.messages[i].fields.empty() && !quarantined.contains(request.first_number + i);
+      CLAW_TRY_ASSIGN(all_back, await_return(session, request, missing, deadline));
+    }
     CLAW_TRY_ASSIGN(Kept kept, gather(session, request.queue, false, deadline));
+    kept.exhausted = kept.exhausted && all_back;
     found = session.kept.emplace(queue, std::move(kept)).first;
   }
   return &found->second;
+}
+
+// The broker answers for acknowledgements before a quorum queue has them from its leader. When that one is lost in this moment, so
+// may they be (measured): then the next try finds out, and acknowledges what is in quarantine already once more.
+Status still_led(Session& session, const QueueId& queue, const std::string& before, Deadline deadline) {
+  CLAW_TRY_ASSIGN(const std::string now, session.leadership(queue.name, deadline));
+  if (now == before) return {};
+  return make_error(Code::outcome_unknown, "remove from " + escape(queue.text(), 120), fmt::format("the queue was {} and is {}: acknowledgements may be lost", before, now));
 }
 
 struct Work {
@@ -147,7 +187,8 @@ Status copy_to_quarantine(Session& session, const RemoveRequest& request, const 
 
 Result<std::vector<Removal>> remove_held(Session& session, const RemoveRequest& request, Deadline deadline) {
   CLAW_TRY_ASSIGN(std::set<std::size_t> * quarantined, numbers_in_quarantine(session, request, deadline));
-  CLAW_TRY_ASSIGN(Kept * kept, kept_of(session, request, deadline));
+  CLAW_TRY_ASSIGN(Kept * kept, kept_of(session, request, *quarantined, deadline));
+  CLAW_TRY_ASSIGN(const std::string led, session.leadership(request.queue.queue.name, deadline));
   std::vector<Removal> removals(request.messages.size());
   std::vector<std::string> digests;
   for (const Message& message : request.messages) digests.push_back(message.fields.empty() ? std::string() : message.content_digest());
@@ -158,6 +199,7 @@ Result<std::vector<Removal>> remove_held(Session& session, const RemoveRequest& 
   await_remembered(session, request.queue.quarantine);
   CLAW_TRY(kept->hold->remove(work.acknowledge, deadline));
   step(session, "acknowledged");
+  CLAW_TRY(still_led(session, request.queue.queue, led, deadline));
   for (const std::size_t i : work.copy) quarantined->insert(request.first_number + i);
   if (request.first_number + request.messages.size() < request.queue.messages.size()) return removals;  // the next wave goes on with this hold
   CLAW_TRY(kept->hold->release(deadline));

@@ -1,5 +1,11 @@
 #include "rabbitmq/session.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/text.h"
 #include "rabbitmq/gather.h"
 
 namespace claw::rabbitmq {
@@ -17,9 +23,47 @@ Result<Connection*> Session::live(std::unique_ptr<Connection>& connection, std::
   return connection.get();
 }
 
-Result<std::unique_ptr<Connection>> Session::holder(Deadline deadline) {
-  CLAW_TRY(live(idle_, "hold", deadline));
+namespace {
+
+// Whether a host of the config is this node: by its port where no other node has it, else by its name.
+bool is_node(const Host& host, const std::string& node, std::span<const Listener> listeners) {
+  std::set<std::string> with_port;
+  for (const Listener& one : listeners)
+    if (one.port == host.port) with_port.insert(one.node);
+  if (with_port.size() == 1) return with_port.contains(node);
+  return node.substr(node.find('@') + 1) == host.name;
+}
+
+}  // namespace
+
+std::vector<Host> Session::hosts_after(const std::string& node, Deadline deadline) {
+  std::vector<Host> hosts = endpoint.hosts;
+  if (node.empty() || hosts.size() < 2 || management == nullptr) return hosts;
+  if (listeners_.empty())
+    if (Result<std::vector<Listener>> known = management->listeners(deadline)) listeners_ = std::move(*known);
+  std::stable_partition(hosts.begin(), hosts.end(), [&](const Host& host) { return !is_node(host, node, listeners_); });
+  return hosts;
+}
+
+Result<std::unique_ptr<Connection>> Session::holder(const std::string& leader, Deadline deadline) {
+  const std::vector<Host> hosts = hosts_after(leader, deadline);
+  const bool avoided = !hosts.empty() && is_node(hosts.back(), leader, listeners_) && hosts.size() > 1;
+  if (idle_ != nullptr && avoided && idle_->where().ends_with(fmt::format("{}:{}", hosts.back().name, hosts.back().port))) idle_.reset();
+  if (idle_ == nullptr || idle_->broken() || !idle_->pump().ok()) {
+    CLAW_TRY_ASSIGN(idle_, Connection::open(endpoint, hosts, "hold", clock, deadline));
+  }
   return std::move(idle_);
+}
+
+Result<std::string> Session::leadership(std::string_view name_of_queue, Deadline deadline) {
+  CLAW_TRY_ASSIGN(const QueueFacts facts, queue(name_of_queue, deadline));
+  if (facts.kind != QueueKind::quorum) return std::string();
+  facts_at_.reset();
+  CLAW_TRY_ASSIGN(const BrokerFacts now, broker(deadline));
+  std::string out = "led by " + escape(facts.node, 80);
+  for (const std::string& warning : now.warnings) out += ", " + warning;
+  for (const std::string& alarm : now.alarms) out += ", " + alarm;
+  return out;
 }
 
 void Session::give_back(std::unique_ptr<Connection> connection) {

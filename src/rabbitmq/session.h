@@ -36,12 +36,16 @@ class Session {
   // For passive declares and for publishes: an alarm stops the socket of a publisher, acks included, so a hold has its own.
   Result<Connection*> control(Deadline deadline) { return live(control_, "control", deadline); }
   Result<Connection*> publisher(Deadline deadline) { return live(publisher_, "publisher", deadline); }
-  // A connection for one hold. Give it back when its channel was closed in order.
-  Result<std::unique_ptr<Connection>> holder(Deadline deadline);
+  // A connection for one hold, to another node than `leader` where that can be told. When the leader of a quorum queue dies together
+  // with the node of its consumer, 3.10 never returns what that consumer holds (rabbitmq-server issue 15473; measured): so a hold is
+  // not on the leader's node. Give it back when its channel was closed in order.
+  Result<std::unique_ptr<Connection>> holder(const std::string& leader, Deadline deadline);
   void give_back(std::unique_ptr<Connection> connection);
 
   // At most a second old.
   Result<BrokerFacts> broker(Deadline deadline);
+  // Of a quorum queue who leads it and what the cluster lacks; empty of any other. What was sent to a leader that is no more may be lost.
+  Result<std::string> leadership(std::string_view queue, Deadline deadline);
   // Fresh. Code::unsupported without a management API.
   Result<QueueFacts> queue(std::string_view queue, Deadline deadline);
 
@@ -55,10 +59,13 @@ class Session {
   std::map<std::pair<std::string, std::string>, std::set<std::size_t>> in_quarantine;
 
  private:
+  // Endpoint's hosts, those of this node last.
+  std::vector<Host> hosts_after(const std::string& node, Deadline deadline);
   Result<Connection*> live(std::unique_ptr<Connection>& connection, std::string_view purpose, Deadline deadline);
   std::unique_ptr<Connection> control_, publisher_, idle_;
   BrokerFacts facts_;
   std::optional<MonoTime> facts_at_;
+  std::vector<Listener> listeners_;  // of a cluster, once asked
 };
 
 }  // namespace claw::rabbitmq

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,10 +31,20 @@ inline testing::RabbitServer& server() {
   return one;
 }
 
+// Where client() and adapter() go, when not to server().
+struct Place {
+  std::string url, management_url;
+};
+inline std::optional<Place>& elsewhere() {
+  static std::optional<Place> one;
+  return one;
+}
+inline Place place() { return elsewhere() ? *elsewhere() : Place{server().url(), server().management_url()}; }
+
 inline Deadline soon() { return Deadline::in(system_clock(), Millis(30'000)); }
 
 inline std::unique_ptr<Connection> client() {
-  Result<rabbitmq::Endpoint> endpoint = rabbitmq::parse_url(server().url());
+  Result<rabbitmq::Endpoint> endpoint = rabbitmq::parse_url(place().url);
   EXPECT_TRUE(endpoint.ok());
   Result<std::unique_ptr<Connection>> connection = Connection::open(*endpoint, "test", system_clock(), soon());
   EXPECT_TRUE(connection.ok()) << connection.error().message();
@@ -42,7 +53,7 @@ inline std::unique_ptr<Connection> client() {
 
 inline std::unique_ptr<Broker> adapter(std::function<void(std::string_view)> after = {}, std::uint16_t prefetch = 65'535) {
   Result<std::unique_ptr<Broker>> broker =
-      rabbitmq::open_rabbitmq({.name = "rabbit", .url = server().url(), .management_url = server().management_url(), .prefetch = prefetch, .after = std::move(after)}, system_clock(), soon());
+      rabbitmq::open_rabbitmq({.name = "rabbit", .url = place().url, .management_url = place().management_url, .prefetch = prefetch, .after = std::move(after)}, system_clock(), soon());
   EXPECT_TRUE(broker.ok()) << broker.error().message();
   return std::move(*broker);
 }
@@ -152,14 +163,14 @@ struct Removed {
   std::vector<Quarantined> quarantined;
 };
 
-inline Result<Removed> remove(Broker& broker, const Looked& looked, const std::string& execution, bool from_look = true) {
+inline Result<Removed> remove(Broker& broker, const Looked& looked, const std::string& execution, bool from_look = true, bool again = false) {
   Removed out;
   const ContentByKey nothing;
   CLAW_TRY_ASSIGN(out.snapshot, broker.read(looked.plan, looked.plan.messages, from_look ? looked.content : nothing, soon()));
   const std::size_t all = out.snapshot.size(), ends[] = {std::min<std::size_t>(1, all), all / 10, all};
   for (std::size_t first = 0, w = 0; w < 3; ++w) {
     if (ends[w] <= first) continue;
-    const RemoveRequest request{.queue = looked.plan, .messages = std::span(out.snapshot).subspan(first, ends[w] - first), .execution_id = execution, .first_number = first};
+    const RemoveRequest request{.queue = looked.plan, .messages = std::span(out.snapshot).subspan(first, ends[w] - first), .execution_id = execution, .first_number = first, .again = again};
     CLAW_TRY_ASSIGN(const auto removals, broker.remove(request, soon()));
     EXPECT_EQ(removals.size(), ends[w] - first);
     for (const Removal& r : removals) ++(r.fate == Fate::removed ? out.removed : r.fate == Fate::gone ? out.gone : out.not_found);
