@@ -4,11 +4,11 @@
 #include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <span>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "base/digest.h"
+#include "content/byte_reader.h"
 #include "detect/detect.h"
 
 namespace claw::detect {
@@ -30,23 +30,12 @@ class Packer {
   std::vector<std::uint8_t> bytes_;
 };
 
-class Unpacker {
- public:
-  explicit Unpacker(const json& packed) : left_(packed.get_binary()) {}
-  bool empty() const { return left_.empty(); }
-  bool has(std::size_t size) const { return left_.size() >= size; }
-  std::uint64_t number(std::size_t size) {
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < size; ++i) value |= std::uint64_t{left_[i]} << 8 * i;
-    left_ = left_.subspan(size);
-    return value;
-  }
+content::ByteReader packed(const json& value) {
+  const std::vector<std::uint8_t>& bytes = value.get_binary();
+  return content::ByteReader({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
 
- private:
-  std::span<const std::uint8_t> left_;
-};
-
-constexpr std::size_t kName = 8, kRow = 4, kGone = 1;  // bytes
+constexpr unsigned kName = 8, kRow = 4, kGone = 1;  // bytes
 
 // The first byte of a memory.
 constexpr char kCompares = 'c', kComparesNoMore = 'n';
@@ -290,18 +279,16 @@ Result<Memory> Memory::from_bytes(std::string_view bytes) {
     out.looked_ = time("looked");
     value.at("acknowledged").get_to(out.acknowledged_);
     value.at("failing").get_to(out.failing_);
-    for (Unpacker rows(value.at("rows")); !rows.empty();) {
-      if (!rows.has(kRow)) return broken();
-      std::uint64_t names = rows.number(kRow);
-      if (!rows.has(names * kName)) return broken();
-      for (std::vector<Name>& row = out.rows_.emplace_back(); names > 0; --names) row.push_back(rows.number(kName));
+    for (content::ByteReader rows = packed(value.at("rows")); !rows.done();) {
+      const auto names = rows.little_endian(kRow);
+      if (!names || *names * kName > rows.left()) return broken();
+      std::vector<Name>& row = out.rows_.emplace_back();
+      while (row.size() < *names) row.push_back(*rows.little_endian(kName));
     }
-    for (Unpacker messages(value.at("messages")); !messages.empty();) {
-      if (!messages.has(kName + kRow + kGone)) return broken();
-      Was was{.identity = messages.number(kName), .row = static_cast<std::uint32_t>(messages.number(kRow))};
-      was.gone = messages.number(kGone) != 0;
-      if (was.row >= out.rows_.size()) return broken();
-      out.messages_.push_back(was);
+    for (content::ByteReader messages = packed(value.at("messages")); !messages.done();) {
+      const auto identity = messages.little_endian(kName), row = messages.little_endian(kRow), gone = messages.little_endian(kGone);
+      if (!identity || !row || !gone || *row >= out.rows_.size()) return broken();
+      out.messages_.push_back({*identity, static_cast<std::uint32_t>(*row), *gone != 0});
     }
     const auto sound = [](double count) { return std::isfinite(count) && count >= 0 && count < 1e15; };
     const auto all_sound = [&](const auto& counts) { return std::all_of(counts.begin(), counts.end(), [&](const auto& one) { return sound(one.second); }); };

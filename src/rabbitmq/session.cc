@@ -15,10 +15,10 @@ Session::Session(BrokerName broker_name, Endpoint where, std::unique_ptr<Managem
 
 Session::~Session() { let_go_all(*this); }  // what is held goes back through the connections
 
-Result<Connection*> Session::live(std::unique_ptr<Connection>& connection, std::string_view purpose, Deadline deadline) {
+Result<Connection*> Session::live(std::unique_ptr<Connection>& connection, std::span<const Host> hosts, std::string_view purpose, Deadline deadline) {
   // Nothing of a call was sent yet, so a fresh connection is harmless. pump() finds out that the server has closed an idle one.
   if (connection == nullptr || connection->broken() || !connection->pump().ok()) {
-    CLAW_TRY_ASSIGN(connection, Connection::open(endpoint, purpose, clock, deadline));
+    CLAW_TRY_ASSIGN(connection, Connection::open(endpoint, hosts, purpose, clock, deadline));
   }
   return connection.get();
 }
@@ -49,9 +49,7 @@ Result<std::unique_ptr<Connection>> Session::holder(const std::string& leader, D
   const std::vector<Host> hosts = hosts_after(leader, deadline);
   const bool avoided = !hosts.empty() && is_node(hosts.back(), leader, listeners_) && hosts.size() > 1;
   if (idle_ != nullptr && avoided && idle_->where().ends_with(fmt::format("{}:{}", hosts.back().name, hosts.back().port))) idle_.reset();
-  if (idle_ == nullptr || idle_->broken() || !idle_->pump().ok()) {
-    CLAW_TRY_ASSIGN(idle_, Connection::open(endpoint, hosts, "hold", clock, deadline));
-  }
+  CLAW_TRY(live(idle_, hosts, "hold", deadline));
   return std::move(idle_);
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -34,8 +35,8 @@ class Session {
   const std::function<void(std::string_view step)> after;  // tests only: a crash can be made here
 
   // For passive declares and for publishes: an alarm stops the socket of a publisher, acks included, so a hold has its own.
-  Result<Connection*> control(Deadline deadline) { return live(control_, "control", deadline); }
-  Result<Connection*> publisher(Deadline deadline) { return live(publisher_, "publisher", deadline); }
+  Result<Connection*> control(Deadline deadline) { return live(control_, endpoint.hosts, "control", deadline); }
+  Result<Connection*> publisher(Deadline deadline) { return live(publisher_, endpoint.hosts, "publisher", deadline); }
   // A connection for one hold, to another node than `leader` where that can be told. When the leader of a quorum queue dies together
   // with the node of its consumer, 3.10 never returns what that consumer holds (rabbitmq-server issue 15473; measured): so a hold is
   // not on the leader's node. Give it back when its channel was closed in order.
@@ -61,7 +62,7 @@ class Session {
  private:
   // Endpoint's hosts, those of this node last.
   std::vector<Host> hosts_after(const std::string& node, Deadline deadline);
-  Result<Connection*> live(std::unique_ptr<Connection>& connection, std::string_view purpose, Deadline deadline);
+  Result<Connection*> live(std::unique_ptr<Connection>& connection, std::span<const Host> hosts, std::string_view purpose, Deadline deadline);
   std::unique_ptr<Connection> control_, publisher_, idle_;
   BrokerFacts facts_;
   std::optional<MonoTime> facts_at_;
