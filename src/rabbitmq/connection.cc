@@ -135,15 +135,23 @@ class Amqp final : public Connection {
     }
   }
 
+  Result<std::optional<std::uint64_t>> close_oldest(Deadline deadline) override {
+    if (consumers_.empty()) return std::optional<std::uint64_t>();
+    const Consumer oldest = consumers_.front();
+    CLAW_TRY(close(oldest.channel, deadline));
+    if (oldest.active) --active_;
+    consumers_.erase(consumers_.begin());
+    return std::optional(oldest.held);
+  }
+
   Status close_channels(Deadline deadline) override {
     Status closed;
-    std::vector<amqp_channel_t> open;
-    for (const Consumer& consumer : consumers_) open.push_back(consumer.channel);  // in their order: a quorum queue puts back what comes first first
-    if (channel_ != 0) open.push_back(channel_);
-    for (const amqp_channel_t channel : open) {
-      amqp_channel_close_t close{.reply_code = AMQP_REPLY_SUCCESS, .reply_text = amqp_empty_bytes, .class_id = 0, .method_id = 0};
-      if (closed.ok()) closed = request("channel.close", channel, AMQP_CHANNEL_CLOSE_METHOD, &close, AMQP_CHANNEL_CLOSE_OK_METHOD, deadline);
+    for (std::optional<std::uint64_t> held = 0; closed.ok() && held;) {
+      Result<std::optional<std::uint64_t>> next = close_oldest(deadline);
+      held = next ? *next : std::nullopt;
+      if (!next) closed = std::move(next).error();
     }
+    if (closed.ok() && channel_ != 0) closed = close(channel_, deadline);
     forget_channels();
     broken_ |= next_channel_ > amqp_get_channel_max(state_) / 2;  // the next hold may need many
     return closed;
@@ -202,7 +210,10 @@ class Amqp final : public Connection {
       Consumer* const consumer = consumer_on(frame_.channel);
       if (frame_.frame_type != AMQP_FRAME_METHOD || consumer == nullptr) continue;
       const amqp_method_number_t method = frame_.payload.method.id;
-      if (method == AMQP_BASIC_DELIVER_METHOD) return delivery(whole);
+      if (method == AMQP_BASIC_DELIVER_METHOD) {
+        ++consumer->held;
+        return delivery(whole);
+      }
       const bool ended = method == AMQP_BASIC_CANCEL_METHOD || method == AMQP_BASIC_CANCEL_OK_METHOD;
       if (ended && std::exchange(consumer->active, false)) --active_;
     }
@@ -320,6 +331,11 @@ class Amqp final : public Connection {
     return channel;
   }
 
+  Status close(amqp_channel_t channel, Deadline deadline) {
+    amqp_channel_close_t close{.reply_code = AMQP_REPLY_SUCCESS, .reply_text = amqp_empty_bytes, .class_id = 0, .method_id = 0};
+    return request("channel.close", channel, AMQP_CHANNEL_CLOSE_METHOD, &close, AMQP_CHANNEL_CLOSE_OK_METHOD, deadline);
+  }
+
   // Not opened again behind the caller's back: what it held is no longer held.
   Error no_channel(const std::string& op) const { return make_error(Code::unavailable, where_ + " " + op, "the channel was closed"); }
 
@@ -337,6 +353,7 @@ class Amqp final : public Connection {
     amqp_channel_t channel = 0;
     bool active = false;
     bool transactions = false;
+    std::uint64_t held = 0;
     std::uint64_t acknowledged = 0;  // every tag up to this one
   };
 
@@ -363,6 +380,7 @@ class Amqp final : public Connection {
       if (const int status = ack(tags[run - 1], true); status != AMQP_STATUS_OK) return broke("ack", status);
     for (const std::uint64_t tag : std::span(tags).subspan(run))
       if (const int status = ack(tag, false); status != AMQP_STATUS_OK) return broke("ack", status);
+    consumer->held -= tags.size();
     amqp_tx_commit_t commit{};
     return request("tx.commit", channel, AMQP_TX_COMMIT_METHOD, &commit, AMQP_TX_COMMIT_OK_METHOD, deadline);
   }

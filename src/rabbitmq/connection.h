@@ -61,6 +61,9 @@ class Connection {
   // Channels are opened by what needs one. Closing them returns every message that is held, at its old place: what was held first is
   // returned first.
   virtual Status close_channels(Deadline deadline) = 0;
+  // Only that of the oldest consumer: how many messages it returned, nullopt when there is no consumer. The broker answers before they
+  // are ready again, and a channel that held much ends later than one that held little.
+  virtual Result<std::optional<std::uint64_t>> close_oldest(Deadline deadline) = 0;
 
   virtual Result<Depth> depth(std::string_view queue, Deadline deadline) = 0;  // passive declare: changes nothing
   // Durable. Classic: its messages on disk at once, they cost the broker no memory, and it takes them at nearly twice the rate of a

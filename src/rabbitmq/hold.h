@@ -24,7 +24,9 @@ struct Held {
 // A long hold is made of parts, one after another: a consumer each, on a channel of its own.
 // Messages are taken once, in order, until the bound or the end of what was ready at the start. A message that stands at the
 // queue's delivery limit would be dropped or dead-lettered on its return: it is put at the tail instead (published with confirm,
-// then acknowledged), at once. The destructor returns everything; if it cannot even do that, it drops the connection, and the
+// then acknowledged), at once. A quorum queue puts what comes back behind all that came back before, and both before what was never
+// given out (measured): a hold of it reaches past the first of the latter, else the rest of an earlier hold would overtake its messages,
+// and its parts are given back one by one. The destructor returns everything; if it cannot even do that, it drops the connection, and the
 // broker does.
 class Hold {
  public:
@@ -55,10 +57,12 @@ class Hold {
   Status rescue(const Delivery& delivery, const Seen& seen, Deadline deadline);
   Result<bool> take(Held& out, const Delivery& delivery, Deadline deadline);
   Result<bool> nothing_more(Deadline deadline);
+  Status pass_returned(Deadline deadline);
   Status end_where_empty(Deadline deadline);  // asks, and ends deliveries where there is nothing more
   Status take_more(Deadline deadline);  // adds a consumer
   Result<bool> memory_is_short(Deadline deadline);
-  Status await_return(Deadline deadline);
+  Status give_back(Deadline deadline);
+  Status await_return(std::uint64_t ready, Millis patience, Deadline deadline);
 
   Session& session_;
   std::string queue_;
@@ -70,6 +74,7 @@ class Hold {
   MonoTime opened_;
   std::uint64_t expected_ = 0, asked_for_ = 0, taken_ = 0, bytes_ = 0, rescues_ = 0, removed_ = 0;
   bool exhausted_ = false, stopped_ = false, whole_ = false, ending_ = false;
+  bool last_came_back_ = false;  // the message that was taken last had been given out before
   bool guessed_ = false;  // how many there are was not known when it began: expected_ is the bound
   MonoTime asked_{};  // for the depth
   std::vector<std::uint64_t> rescued_;  // tags to acknowledge once nothing more is delivered

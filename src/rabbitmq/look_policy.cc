@@ -59,6 +59,8 @@ HoldLimits hold_limits(const QueueFacts& queue, const BrokerFacts& broker) {
   out.part = queue.kind == QueueKind::quorum ? kPartOfQuorum : kPart;
   out.quorum = queue.kind == QueueKind::quorum;
   if (out.quorum) out.leader = queue.node;
+  // A hold must reach as deep as the deepest before it whose messages are still there (see Hold::stop()): a whole one would bind the next.
+  if (out.quorum && queue.consumers > 0) out.messages = std::min(out.messages, out.part);
   out.memory_floor = broker.memory_free - broker.memory_free / kShareOfMemory;
   const std::uint64_t mean = queue.mean_bytes();
   if (mean > 0) out.messages = std::min(out.messages, std::max<std::uint64_t>(1, out.bytes / mean));

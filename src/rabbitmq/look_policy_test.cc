@@ -96,6 +96,15 @@ TEST(LookPolicy, holds_all_of_a_long_queue_only_where_no_consumer_misses_it) {
   EXPECT_THAT(promise.caveat, HasSubstr("first 50,000 of 800,000"));
 }
 
+TEST(LookPolicy, holds_one_part_of_a_quorum_queue_that_has_consumers) {
+  QueueFacts queue = quorum(60);
+  queue.ready = 800'000;
+  queue.bytes = 240'000'000;
+  EXPECT_GE(hold_limits(queue, version(3, 10)).messages, 760'000u);
+  queue.consumers = 1;  // that acknowledges nothing
+  EXPECT_EQ(hold_limits(queue, version(3, 10)).messages, 65'535u);
+}
+
 TEST(LookPolicy, reads_a_stream_and_removes_nothing_from_it) {
   QueueFacts queue = classic();
   queue.kind = QueueKind::stream;

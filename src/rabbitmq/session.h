@@ -51,6 +51,7 @@ class Session {
   Result<QueueFacts> queue(std::string_view queue, Deadline deadline);
 
   std::map<std::string, std::uint32_t> holds;  // how often this session held each queue: it raised delivery counts as often
+  std::map<std::string, std::uint64_t> returned;  // of a quorum queue: how many messages the last hold gave back, see Hold
   std::map<std::string, Kept> kept;            // by queue, between a look or read() and the next wave
   // Of the last look, until it is settled or something else is asked; and which look that is, counted from 1.
   std::unique_ptr<Hold> looked;

@@ -1,4 +1,5 @@
-// amqplib, as a Node service uses it. `fill PORT QUEUE`: twenty messages; `show PORT QUEUE`: takes all and prints them, one line each.
+// amqplib, as a Node service uses it. `fill PORT QUEUE`: twenty messages; `reject PORT QUEUE`: takes all and refuses each for good;
+// `show PORT QUEUE`: takes all and prints them, one line each.
 import amqp from 'amqplib';
 
 const [what, port, queue] = process.argv.slice(2);
@@ -12,6 +13,10 @@ if (what === 'fill') {
       messageId: `m${i}`, timestamp: 1700000000, type: 't', userId: 'guest', appId: 'a', headers});
   }
   await channel.waitForConfirms();
+} else if (what === 'reject') {
+  const channel = await connection.createChannel();
+  for (let message; (message = await channel.get(queue));) channel.nack(message, false, false);
+  await channel.close();
 } else {
   const channel = await connection.createChannel();
   const lines = [];

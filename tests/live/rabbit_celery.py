@@ -1,5 +1,5 @@
-"""Celery tasks for the tests of RabbitMQ: `send PORT` queues twenty and prints what was sent, `work PORT` runs a worker until it ran
-twenty and prints what it got. One line of JSON a task."""
+"""Celery tasks for the tests of RabbitMQ: `send PORT` queues twenty and prints what was sent, `work PORT COUNT` runs a worker until it
+ran so many and prints what it got. One line of JSON a task."""
 import json
 import os
 import sys
@@ -16,7 +16,7 @@ ran = []
 @app.task(bind=True, name="pay")
 def pay(self, reference, amount, note=None):
     ran.append([self.request.id, reference, amount, note, self.request.get("tenant"), self.request.correlation_id])
-    if len(ran) == 20:
+    if len(ran) == int(sys.argv[3]):
         print("\n".join(json.dumps(one) for one in sorted(ran)), flush=True)
         os._exit(0)
 

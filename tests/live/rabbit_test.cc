@@ -430,7 +430,8 @@ def show():
     m, p, b = ch.basic_get('pika', auto_ack=True)
     if m is None: break
     d = {k: v for k, v in vars(p).items() if v is not None}
-    d['headers'] = sorted((k, repr(v)) for k, v in (p.headers or {}).items() if k not in ('CC', 'x-death'))
+    d['headers'] = sorted((k, repr(v)) for k, v in (p.headers or {}).items() if k not in ('CC', 'x-death') and not k.startswith('x-first-death'))
+    if sys.argv[2] == 'show-redriven': d.pop('expiration', None)  # the broker drops it with the first dead-lettering
     out.append((repr(b), d))
   return '\n'.join(sorted(json.dumps(one, sort_keys=True, default=repr) for one in out))
 if sys.argv[2] == 'fill':
@@ -442,6 +443,8 @@ if sys.argv[2] == 'fill':
     if i == 7: h['x-death'] = [{'count': 1, 'reason': 'expired', 'queue': 'pika'}]
     ch.basic_publish('', 'pika', (b'{"v":1,"transaction_id": broken_%d"}' if i == 7 else b'{"v":1,"transaction_id":"ok_%d"}') % i, pika.BasicProperties(content_type='application/json', content_encoding='utf-8', headers=h,
       delivery_mode=2, priority=3, correlation_id='c', reply_to='r', expiration='3600000', message_id='m%d' % i, timestamp=1700000000, type='t', user_id='guest', app_id='a', cluster_id='k'))
+elif sys.argv[2] == 'reject':
+  while (m := ch.basic_get('pika')[0]) is not None: ch.basic_reject(m.delivery_tag, requeue=False)
 else: print(show())
 )";
   const std::string file = server().dir() + "/client.py";
@@ -470,6 +473,21 @@ else: print(show())
   ASSERT_EQ(restored->restored, 1u);
   EXPECT_EQ(ready("pika.copy"), 0u);
   EXPECT_EQ(python("show"), before);
+
+  // Refused for good, and put back from the dead-letter queue.
+  python("fill");
+  const std::string whole = python("show-redriven");
+  server().declare("pika.dead");
+  server().api("PUT", "/policies/%2F/pika", R"({"pattern":"^pika$","definition":{"dead-letter-exchange":"","dead-letter-routing-key":"pika.dead"},"apply-to":"queues"})");
+  python("fill");
+  python("reject");
+  await_ready("pika.dead", 20);
+  drain("pika.copy");
+  remove_and_restore("pika.dead", 20, [] {}, "pika");
+  const std::string redriven = python("show-redriven");
+  EXPECT_NE(redriven.find("broken_7"), std::string::npos);
+  EXPECT_NE(whole.find(redriven.substr(0, redriven.find('\n'))), std::string::npos) << redriven << "\n" << whole;
+  EXPECT_EQ(ready("pika.copy"), 0u);
 }
 
 
@@ -623,16 +641,6 @@ TEST(Rabbit, a_message_of_100_MiB_is_looked_at_and_left) {
   server().remove_queue("large");
 }
 
-// What an earlier try left unfinished is finished by the next one: everything is in one place, in order.
-void expect_finished(const std::string& queue, const Looked& seen, const std::string& execution, int messages, int poison_every) {
-  const auto broker = adapter();
-  const auto removed = remove(*broker, seen, execution);
-  ASSERT_TRUE(removed.ok()) << removed.error().message();
-  EXPECT_EQ(removed->removed, seen.plan.messages.size());
-  EXPECT_EQ(removed->quarantined.size(), seen.plan.messages.size());
-  EXPECT_EQ(numbers(drain(queue)), range(0, messages, poison_every, false));
-}
-
 TEST(Rabbit, an_alarm_in_the_middle_of_a_removal_leaves_everything_where_it_was_or_in_quarantine) {
   server().remove_queue("alarm.quarantine");
   server().declare("alarm");
@@ -668,8 +676,8 @@ TEST(Rabbit, kill_9_of_the_broker_at_every_step_of_a_removal_loses_nothing) {
   for (const std::string kind : {"quorum", "classic"})
     for (const std::string step : {"published", "confirmed", "acknowledged", "released"}) {
       SCOPED_TRACE(kind + " " + step);
-      const std::string queue = "crash-" + kind;
-      server().remove_queue(queue + ".quarantine");
+      // Names of their own: a quorum queue that is deleted and declared again within half a second of a crash never starts again (3.10).
+      const std::string queue = "crash-" + kind + "-" + step;
       server().declare(queue, R"({"x-queue-type":")" + kind + "\"}");
       publish(queue, 0, 400, 10);
       Looked seen;

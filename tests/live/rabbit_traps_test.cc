@@ -28,6 +28,20 @@ std::string refusal(const std::string& queue) {
   return seen ? "" : seen.error().detail;
 }
 
+// As a look: the head of the queue, given back by closing the channel.
+void hold_and_release(const std::string& queue, const rabbitmq::HoldLimits& limits) {
+  const std::uint64_t before = ready(queue);
+  Result<rabbitmq::Endpoint> endpoint = rabbitmq::parse_url(server().url());
+  rabbitmq::Session session("rabbit", std::move(*endpoint), nullptr, system_clock(), 65'535, {});
+  const auto hold = rabbitmq::Hold::open(session, queue, limits, std::nullopt, soon());
+  ASSERT_TRUE(hold.ok()) << hold.error().message();
+  for (rabbitmq::Held held; *(*hold)->next(held, soon());) {
+  }
+  EXPECT_EQ((*hold)->taken(), limits.messages);
+  ASSERT_TRUE((*hold)->release(soon()).ok());
+  await_ready(queue, before);
+}
+
 TEST(RabbitTraps, what_is_returned_by_nack_to_a_quorum_queue_goes_behind_the_rest_what_we_return_keeps_its_place) {
   server().declare("t-order", R"({"x-queue-type":"quorum"})");
   publish("t-order", 0, 200, 0);
@@ -36,18 +50,20 @@ TEST(RabbitTraps, what_is_returned_by_nack_to_a_quorum_queue_goes_behind_the_res
   ASSERT_NE(numbers(drain("t-order")), range(0, 200, 0, false));
 
   publish("t-order", 0, 200, 0);
-  Result<rabbitmq::Endpoint> endpoint = rabbitmq::parse_url(server().url());
-  rabbitmq::Session session("rabbit", std::move(*endpoint), nullptr, system_clock(), 65'535, {});
-  {
-    const auto hold = rabbitmq::Hold::open(session, "t-order", {.messages = 100}, std::nullopt, soon());
-    ASSERT_TRUE(hold.ok()) << hold.error().message();
-    for (rabbitmq::Held held; *(*hold)->next(held, soon());) {
-    }
-    EXPECT_EQ((*hold)->taken(), 100u);
-    ASSERT_TRUE((*hold)->release(soon()).ok());
-  }
-  await_ready("t-order", 200);
+  hold_and_release("t-order", {.messages = 100});
   EXPECT_EQ(numbers(drain("t-order")), range(0, 200, 0, false));
+}
+
+TEST(RabbitTraps, a_shorter_hold_after_a_longer_one_is_overtaken_on_a_quorum_queue_ours_goes_on_until_it_is_not) {
+  server().declare("t-short", R"({"x-queue-type":"quorum"})");
+  const auto order = [](bool quorum) {
+    publish("t-short", 0, 1'000, 0);
+    hold_and_release("t-short", {.messages = 700, .quorum = quorum});
+    hold_and_release("t-short", {.messages = 100, .quorum = quorum});
+    return numbers(drain("t-short"));
+  };
+  EXPECT_NE(order(false), range(0, 1'000, 0, false));
+  EXPECT_EQ(order(true), range(0, 1'000, 0, false));
 }
 
 TEST(RabbitTraps, a_shovel_into_a_queue_with_a_limit_loses_what_does_not_fit_we_refuse_such_a_quarantine) {

@@ -113,12 +113,16 @@ inline std::uint64_t ready(const std::string& queue) {
   return depth ? depth->ready : 0;
 }
 
-inline QueueView view(Broker& broker, const std::string& queue) {
+inline Result<QueueView> try_view(Broker& broker, const std::string& queue) {
   const Claim claim{"t", {.broker = "rabbit", .match = queue}};
-  Result<std::vector<QueueView>> views = broker.discover(std::span(&claim, 1), soon());
-  EXPECT_TRUE(views.ok()) << views.error().message();
-  EXPECT_EQ(views->size(), 1u);
-  return views->empty() ? QueueView{} : views->front();
+  CLAW_TRY_ASSIGN(const std::vector<QueueView> views, broker.discover(std::span(&claim, 1), soon()));
+  if (views.size() != 1) return make_error(Code::not_found, "test", "no queue " + queue);
+  return views.front();
+}
+inline QueueView view(Broker& broker, const std::string& queue) {
+  const Result<QueueView> out = try_view(broker, queue);
+  EXPECT_TRUE(out.ok()) << out.error().message();
+  return out ? *out : QueueView{};
 }
 
 struct Looked {
@@ -131,7 +135,7 @@ struct Looked {
 };
 
 inline Result<Looked> look(Broker& broker, const std::string& queue) {
-  const QueueView seen = view(broker, queue);
+  CLAW_TRY_ASSIGN(const QueueView seen, try_view(broker, queue));
   CLAW_TRY_ASSIGN(const auto window, broker.look(seen, soon()));
   Looked out;
   out.plan = {.queue = seen.id, .type = seen.type, .entries = seen.entries, .quarantine = broker.quarantine_name(seen.id), .messages = {}};
@@ -203,8 +207,18 @@ inline void await_told(const std::string& queue, int count) {
   for (int i = 0; i < 200 && server().api("GET", "/queues/%2F/" + queue + "?columns=messages_ready").find(fmt::format(":{}}}", count)) == std::string::npos; ++i) ::usleep(50'000);
 }
 
-// Removes the one of so many messages that is marked as poison, and puts it back.
-inline void remove_and_restore(const std::string& queue, std::uint64_t messages, const std::function<void()>& meanwhile = [] {}) {
+// What an earlier try left unfinished is finished by the next one: everything is in one place, in order.
+inline void expect_finished(const std::string& queue, const Looked& seen, const std::string& execution, int messages, int poison_every) {
+  const auto broker = adapter();
+  const auto removed = remove(*broker, seen, execution);
+  ASSERT_TRUE(removed.ok()) << removed.error().message();
+  EXPECT_EQ(removed->removed, seen.plan.messages.size());
+  EXPECT_EQ(removed->quarantined.size(), seen.plan.messages.size());
+  EXPECT_EQ(numbers(drain(queue)), range(0, messages, poison_every, false));
+}
+
+// Removes the one of so many messages that is marked as poison, and puts it back, or into `target`.
+inline void remove_and_restore(const std::string& queue, std::uint64_t messages, const std::function<void()>& meanwhile = [] {}, const std::string& target = "") {
   const auto broker = adapter();
   const auto seen = look(*broker, queue);
   ASSERT_TRUE(seen.ok()) << seen.error().message();
@@ -214,7 +228,8 @@ inline void remove_and_restore(const std::string& queue, std::uint64_t messages,
   ASSERT_EQ(removed->removed, 1u);
   EXPECT_EQ(ready(queue), messages - 1);
   meanwhile();
-  const auto restored = broker->restore({.queue = seen->plan.queue, .type = seen->plan.type, .execution_id = "exec-" + queue, .quarantine = seen->plan.quarantine, .messages = removed->snapshot}, soon());
+  const QueueId back_to{seen->plan.queue.broker, target.empty() ? queue : target};
+  const auto restored = broker->restore({.queue = back_to, .type = seen->plan.type, .execution_id = "exec-" + queue, .quarantine = seen->plan.quarantine, .messages = removed->snapshot}, soon());
   ASSERT_TRUE(restored.ok()) << restored.error().message();
   ASSERT_EQ(restored->restored, 1u);
 }
