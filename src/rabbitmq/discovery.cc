@@ -85,7 +85,8 @@ Status exact_depths(Session& session, std::span<QueueView> views, Deadline deadl
     if (view.type == QueueType::stream) continue;  // a passive declare says 0
     const Result<Depth> depth = control->depth(view.id.name, deadline);
     if (!depth && control->broken()) return depth.error();
-    if (!depth && depth.error().code == Code::not_found) view = QueueView{.id = view.id, .tenant = view.tenant, .type = view.type};
+    // Deleted meanwhile; or its node is down, which the API has said.
+    if (!depth && depth.error().code == Code::not_found && view.look.refusal.empty()) view = QueueView{.id = view.id, .tenant = view.tenant, .type = view.type};
     if (!depth) continue;  // exclusive to another connection, or no right: what the API said stands
     if (view.type == QueueType::quorum && depth->nothing_at_all()) continue;  // the API's number, some seconds old, is the better one
     view.backlog = view.entries = depth->ready;

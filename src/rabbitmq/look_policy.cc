@@ -31,8 +31,9 @@ bool near_limit(const QueueFacts& queue) {
 
 std::string refusal(const QueueFacts& queue, const BrokerFacts& broker) {
   if (!broker.alarms.empty()) return "the broker has an alarm: " + broker.alarms.front();
-  if (queue.kind == QueueKind::unknown) return "its type or policy is not known (yet): a look could use up a delivery limit";
-  if (queue.state != "running" && queue.state != "idle") return "its state is '" + escape(queue.state, 40) + "', expected running";
+  const bool runs = queue.state == "running" || queue.state == "idle";
+  if (!runs && !queue.state.empty()) return "its state is '" + escape(queue.state, 40) + "', expected running";
+  if (queue.kind == QueueKind::unknown || !runs) return "its type or policy is not known (yet): a look could use up a delivery limit";
   if (queue.kind == QueueKind::stream) return {};
   if (queue.exclusive) return "it is exclusive to one connection";
   if (queue.auto_delete) return "it is an auto-delete queue: it would be deleted with our consumer";

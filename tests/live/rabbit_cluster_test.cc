@@ -84,6 +84,20 @@ void start_leader() {
 void cut_off_leader() { cluster().cut_off(kLeader); }
 void join_leader() { cluster().join(kLeader); }
 
+TEST(RabbitCluster, a_queue_whose_node_is_down_is_not_looked_at_and_its_state_is_said) {
+  elsewhere() = {cluster().url(kLeader + 1), cluster().management_url(kLeader + 1)};
+  cluster().node(kLeader).declare("at-home");
+  publish("at-home", 0, 10, 0);
+  kill_leader();
+  const auto broker = adapter();
+  const auto seen = try_view(*broker, "at-home");
+  ASSERT_TRUE(seen.ok()) << seen.error().message();
+  EXPECT_EQ(seen->look.refusal, "its state is 'down', expected running");
+  EXPECT_FALSE(broker->look(*seen, soon()).ok());
+  start_leader();
+  EXPECT_EQ(numbers(drain("at-home")), range(0, 10, 0, false));
+}
+
 INSTANTIATE_TEST_SUITE_P(Rabbit, Cluster,
                          ::testing::Values(Loss{"kill", kLeader + 1, kill_leader, start_leader}, Loss{"kill_with_us", kLeader, kill_leader, start_leader},
                                            Loss{"partition", kLeader + 1, cut_off_leader, join_leader}, Loss{"partition_with_us", kLeader, cut_off_leader, join_leader}),

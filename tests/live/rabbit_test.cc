@@ -380,6 +380,41 @@ TEST(Rabbit, looks_are_refused_with_the_reason_on_real_queues) {
   }
   refused("r-expiring", "expires 20000 ms");
   EXPECT_EQ(ready("r-expiring"), 1u);
+  server().declare("r-bytes", R"({"x-max-length-bytes":2000})");
+  publish("r-bytes", 0, 100, 0);
+  await_told("r-bytes", static_cast<int>(ready("r-bytes")));
+  refused("r-bytes", "length limit");
+
+  FILE* const owner = ::popen(("exec /usr/bin/python3 -c \"import pika, sys\nc = pika.BlockingConnection(pika.ConnectionParameters('127.0.0.1', " + std::to_string(server().port()) +
+                               "))\nc.channel().queue_declare('r-exclusive', exclusive=True)\nsys.stdin.read()\"").c_str(), "w");
+  for (int i = 0; i < 100 && server().api("GET", "/queues?columns=name,effective_policy_definition").find("\"r-exclusive\"") == std::string::npos; ++i) ::usleep(100'000);
+  server().await_policy("r-exclusive");
+  refused("r-exclusive", "exclusive to one connection");
+  ::pclose(owner);
+}
+
+// Twenty messages of 4 MiB, and 40 MiB that are left of the broker's memory: half of that holds five.
+TEST(Rabbit, what_the_brokers_memory_could_not_hold_is_not_looked_at) {
+  server().declare("r-memory", R"({"x-queue-mode":"lazy"})");
+  {
+    const auto producer = client();
+    const std::string large(4u << 20, 'x');
+    for (int i = 0; i < 20; ++i) ASSERT_TRUE(producer->publish("r-memory", properties(i, 0), large, soon()).ok());
+    ASSERT_TRUE(producer->confirmed(soon()).ok());
+  }
+  await_told("r-memory", 20);
+  const std::string used = server().api("GET", "/nodes?columns=mem_used");
+  const std::uint64_t bytes = std::stoull(used.substr(used.find(':') + 1));
+  const std::string limit = std::to_string(bytes + (40u << 20));
+  ASSERT_TRUE(server().control("set_vm_memory_high_watermark absolute " + limit));
+  for (int i = 0; i < 100 && server().api("GET", "/nodes?columns=mem_limit").find(limit) == std::string::npos; ++i) ::usleep(100'000);
+  const auto seen = look(*adapter(), "r-memory");
+  ASSERT_TRUE(server().control("set_vm_memory_high_watermark 0.4"));
+  ASSERT_FALSE(seen.ok());
+  EXPECT_EQ(seen.error().code, Code::refused) << seen.error().message();
+  EXPECT_NE(seen.error().detail.find("too little memory"), std::string::npos) << seen.error().message();
+  EXPECT_EQ(ready("r-memory"), 20u);
+  server().remove_queue("r-memory");
 }
 
 TEST(Rabbit, evidence_comes_from_dead_letters_and_delivery_counts_net_of_our_own_looks) {
