@@ -16,7 +16,7 @@ using namespace claw;
 constexpr std::string_view kContract = R"({"properties": {"amount": {"type": "integer"}}, "required": ["id"]})";
 
 std::string observed(const std::vector<std::string>& messages, std::uint8_t ends, std::size_t page, std::size_t threads) {
-  static const content::Contract contract = *content::Contract::compile(kContract);
+  static const content::Agreed agreed = *content::Agreed::parse("fuzz.json", kContract);
   const auto page_at = [&](std::size_t from) {
     Batch batch;
     for (std::size_t i = from; i < std::min(messages.size(), from + page); ++i) {
@@ -26,7 +26,7 @@ std::string observed(const std::vector<std::string>& messages, std::uint8_t ends
     }
     return batch;
   };
-  detect::Learner learner(contract);
+  detect::Learner learner(agreed);
   for (std::size_t i = 0; i < messages.size() && learner.wants_more(); i += page) learner.learn(page_at(i));
   const detect::Learnt& learnt = learner.freeze();
   detect::Tally tally;

@@ -290,7 +290,8 @@ class LocalAgent final : public Agent {
     contracts.erase("");
     for (const std::string& file : contracts) {
       const auto contract = contract_of(file);
-      lines.push_back({contract ? Level::ok : Level::fail, "contract", escape(file, 120) + (contract ? ": bodies are checked against it" : ": " + escape(contract.error().message(), 200)),
+      const std::string what = !contract ? escape(contract.error().message(), 200) : contract->first.avro ? "bodies are read with it" : "bodies are checked against it";
+      lines.push_back({contract ? Level::ok : Level::fail, "contract", escape(file, 120) + ": " + what,
                        contract ? "" : "a look goes on without it, and says so"});
     }
     return lines;
@@ -588,17 +589,17 @@ class LocalAgent final : public Agent {
   }
 
   // Compiled, and the label of its text.
-  Result<std::pair<content::Contract, std::string>> contract_of(const std::string& file) {
+  Result<std::pair<content::Agreed, std::string>> contract_of(const std::string& file) {
     constexpr std::uint64_t kLargestContract = 4u << 20;
     CLAW_TRY_ASSIGN(const std::string text, deps_.disk.read_all(file, kLargestContract));
-    CLAW_TRY_ASSIGN(content::Contract compiled, content::Contract::compile(text));
-    return std::pair(std::move(compiled), sha256_label(text));
+    CLAW_TRY_ASSIGN(content::Agreed agreed, content::Agreed::parse(file, text));
+    return std::pair(std::move(agreed), sha256_label(text));
   }
 
   enum class Then { nothing, removal };  // what follows the look
 
   // Of each broker by a thread of its own: none waits for a slower one.
-  Result<std::vector<OpenLook>> look_at_all(const std::vector<QueueView>& queues, const std::optional<content::Contract>& contract, detect::Tally& tally,
+  Result<std::vector<OpenLook>> look_at_all(const std::vector<QueueView>& queues, const content::Agreed& agreed, detect::Tally& tally,
                                             Progress& progress) {
     struct OfBroker {
       std::size_t first = 0, count = 0;  // of `queues`
@@ -631,7 +632,7 @@ class LocalAgent final : public Agent {
                                  const std::lock_guard lock(mutex);
                                  progress.note(text);
                                }};
-      one.read = scan_queues(*one.broker, std::span(queues).subspan(one.first, one.count), static_cast<std::uint32_t>(one.first), contract, tally, one.open, deps_.clock, hooks);
+      one.read = scan_queues(*one.broker, std::span(queues).subspan(one.first, one.count), static_cast<std::uint32_t>(one.first), agreed, tally, one.open, deps_.clock, hooks);
     };
     {
       std::vector<std::jthread> others;
@@ -651,15 +652,15 @@ class LocalAgent final : public Agent {
 
   Result<Observation> observe(const TenantId& tenant, const std::vector<QueueView>& queues, Then then, Progress& progress) {
     const Tenant* owner = tenant_of(tenant);
-    std::optional<content::Contract> contract;
+    content::Agreed agreed;
     detect::ConcludeOptions options{.critical = owner != nullptr && owner->tier == Tier::critical, .now = deps_.clock.now()};
     if (owner != nullptr && !owner->contract.empty()) {
       auto compiled = contract_of(owner->contract);
-      if (compiled) std::tie(contract, options.contract) = std::move(*compiled);
+      if (compiled) std::tie(agreed, options.contract) = std::move(*compiled);
       else progress.note("contract " + escape(owner->contract, 120) + " is not checked: " + escape(compiled.error().message(), 200));
     }
     detect::Tally tally(deps_.disk, config_.data_dir, kMostKept);
-    CLAW_TRY_ASSIGN(std::vector<OpenLook> open, look_at_all(queues, contract, tally, progress));
+    CLAW_TRY_ASSIGN(std::vector<OpenLook> open, look_at_all(queues, agreed, tally, progress));
     CLAW_TRY_ASSIGN(options.labels, store_->labels(tenant));
     CLAW_TRY_ASSIGN(std::vector<detect::Memory> memories, memories_of(queues));
     options.memories = memories;

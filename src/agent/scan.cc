@@ -94,8 +94,8 @@ class Share {
 // One queue's pages on their way: the first ones wait until what is usual has been learnt from them.
 class QueuePages {
  public:
-  QueuePages(std::uint32_t queue, const std::optional<content::Contract>& contract, std::uint64_t sampled, Conveyor& conveyor, Share& own)
-      : queue_(queue), conveyor_(conveyor), own_(own), learner_(contract, sampled) {}
+  QueuePages(std::uint32_t queue, const content::Agreed& agreed, std::uint64_t sampled, Conveyor& conveyor, Share& own)
+      : queue_(queue), conveyor_(conveyor), own_(own), learner_(agreed, sampled) {}
 
   void add(Batch batch) {
     if (learnt_ == nullptr) learner_.learn(batch);
@@ -124,7 +124,7 @@ class QueuePages {
   std::uint64_t number_ = 0;
 };
 
-Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const std::optional<content::Contract>& contract, Conveyor& conveyor,
+Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const content::Agreed& agreed, Conveyor& conveyor,
                   Share& own, detect::Tally& tally, std::vector<OpenLook>& open, Clock& clock, const ScanProgress& progress) {
   std::uint64_t total = 0, done = 0;
   for (const QueueView& queue : queues) total += queue.entries;
@@ -135,7 +135,7 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
       continue;
     }
     CLAW_TRY_ASSIGN(auto window, broker.look(queues[q], Deadline::in(clock, kPageTimeout)));
-    QueuePages pages(first_index + static_cast<std::uint32_t>(q), contract, detect::sample_mask(queues[q].entries), conveyor, own);
+    QueuePages pages(first_index + static_cast<std::uint32_t>(q), agreed, detect::sample_mask(queues[q].entries), conveyor, own);
     for (;;) {
       if (progress.brake_on()) return make_error(Code::refused, "scan", "the brake is on");
       Batch page = conveyor.blank();
@@ -155,7 +155,7 @@ Status read_pages(Broker& broker, std::span<const QueueView> queues, std::uint32
 
 }  // namespace
 
-Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const std::optional<content::Contract>& contract,
+Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const content::Agreed& agreed,
                    detect::Tally& tally, std::vector<OpenLook>& open, Clock& clock, const ScanProgress& progress) {
   Conveyor conveyor;
   Share own(conveyor, tally);
@@ -174,7 +174,7 @@ Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint3
       for (Page page; conveyor.take(page);) share.examine(std::move(page));  // to the end, whatever fails: the tally is whole
       finish(share);
     });
-  Status read = read_pages(broker, queues, first_index, contract, conveyor, own, tally, open, clock, progress);
+  Status read = read_pages(broker, queues, first_index, agreed, conveyor, own, tally, open, clock, progress);
   conveyor.close();
   finish(own);
   examiners.clear();

@@ -29,7 +29,7 @@ struct OpenLook {
 
 // Looks at `queues` in order, all of `broker` and of one tenant, whose bodies `contract` describes; `first_index` is the index of queues[0] in the tally. Looks that still
 // hold something stay open in `open`. Several brokers' queues may be looked at at once, into one tally.
-Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const std::optional<content::Contract>& contract,
+Status scan_queues(Broker& broker, std::span<const QueueView> queues, std::uint32_t first_index, const content::Agreed& agreed,
                    detect::Tally& tally, std::vector<OpenLook>& open, Clock& clock, const ScanProgress& progress);
 
 }  // namespace claw

@@ -39,10 +39,16 @@ bool is_text(std::string_view body) {
 }
 
 // JSON is claimed by its first byte alone, so that a broken document is a broken document and not some text.
+// A bare datum of Avro has no mark: it is one when the schema reads it to the last byte.
 Format guess(std::string_view body, const AvroSchema* schema, const Envelope& envelope) {
+  if (schema && (envelope.schema_id || body.starts_with(kAvroSingleObject))) return Format::avro;
+  if (schema && !body.empty()) {
+    Silence nobody;
+    Emitter out(nobody);
+    if (!schema->read(body, out)) return Format::avro;
+  }
   const std::size_t first = body.find_first_not_of(" \t\r\n");
   if (first != std::string_view::npos && (body[first] == '{' || body[first] == '[')) return Format::json;
-  if (schema && (envelope.schema_id || body.starts_with(kAvroSingleObject))) return Format::avro;
   if (looks_like_msgpack(body)) return Format::msgpack;
   if (is_text(body)) return Format::text;
   return looks_like_protobuf(body) ? Format::protobuf : Format::bytes;

@@ -171,6 +171,8 @@ TEST(Decode, formats_by_declaration_and_by_their_looks) {
   EXPECT_EQ(declared.decoded.flaw->what, "no value starts like this");
   const auto schema = AvroSchema::parse(R"("string")");
   EXPECT_EQ(decode_fields({{"", unhex("00000000070461").value() + "b"}}, &*schema).events, "\"ab\"");
+  EXPECT_EQ(decode_fields({{"", unhex("0461").value() + "b"}}, &*schema).decoded.format, Format::avro) << "a bare datum";
+  EXPECT_EQ(decode_fields({{"", "{\"a\":1}"}}, &*schema).decoded.format, Format::json);
 }
 
 TEST(Decode, a_contract_judges_whatever_format_the_body_has) {

@@ -28,7 +28,7 @@ class Learner {
  public:
   Learner() = default;
   // `sampled`: mask of the messages that are to be remembered, see sample_mask().
-  explicit Learner(std::optional<content::Contract> contract, std::uint64_t sampled = kNotSampled) : contract_(std::move(contract)), sampled_(sampled) {}
+  explicit Learner(const content::Agreed& agreed, std::uint64_t sampled = kNotSampled) : opener_(agreed.avro), contract_(agreed.schema), sampled_(sampled) {}
 
   // False when it has learnt enough, or seen enough without learning.
   bool wants_more() const { return !(opens_ ? inside_ : plain_).learnt_enough() && looked_ < kMostLookedAt && bytes_ < kMostBytes; }

@@ -47,7 +47,7 @@ struct Corpus {
     return *observe(tally, size, threads);
   }
   Result<Observation> observe(Tally& tally, std::size_t size, std::size_t threads) const {
-    Learner learner(contract);
+    Learner learner(agreed);
     for (std::size_t i = 0; i < bodies.size() && learner.wants_more(); i += size) learner.learn(page_of(i, i + size));
     const Learnt& learnt = learner.freeze();
     std::vector<Examiner> examiners;
@@ -59,7 +59,7 @@ struct Corpus {
     return conclude(tally, "t", {queue}, {});
   }
   std::string name = "payload";
-  std::optional<content::Contract> contract;
+  content::Agreed agreed;
   std::vector<Evidence> evidence_;
 };
 
@@ -344,6 +344,28 @@ TEST(Detect, a_wrapping_that_cannot_be_opened_is_a_defect_of_its_own) {
   EXPECT_EQ(seen.findings[0].count, 120u);
 }
 
+// {"amount": n, "total": 1.0 or null, "id": "ab"} by the schema below, with nothing around it.
+std::string avro(bool poison, int n) {
+  return std::string(1, static_cast<char>(n % 60 * 2)) + (poison ? std::string(1, '\0') : std::string("\x02\0\0\0\0\0\0\xf0\x3f", 9)) + "\x04" "ab";
+}
+Corpus in_avro(bool truncated) {
+  Corpus c = wrapped([&](bool poison, int n) { return truncated ? avro(false, n).substr(0, poison ? 6 : 99) : avro(poison, n); });
+  c.agreed = *content::Agreed::parse("payment.avsc", R"({"type": "record", "name": "Payment", "fields": [{"name": "amount", "type": "long"}, {"name": "total", "type": ["null", "double"]}, {"name": "id", "type": "string"}]})");
+  return c;
+}
+
+TEST(Detect, bodies_in_avro_are_read_by_the_tenants_schema) {
+  const Observation seen = in_avro(false).observe(64);
+  ASSERT_FALSE(seen.findings.empty());
+  EXPECT_NE(seen.findings[0].signature.text.find("in total field"), std::string::npos) << seen.findings[0].signature.text;
+  EXPECT_EQ(seen.findings[0].count, 120u);
+  EXPECT_GT(seen.findings[0].lower_bound, 0.95);
+  const Observation broken = in_avro(true).observe(64);
+  ASSERT_FALSE(broken.findings.empty());
+  EXPECT_EQ(broken.findings[0].signature.text, "malformed Avro in body");
+  EXPECT_EQ(broken.findings[0].count, 120u);
+}
+
 TEST(Detect, page_sizes_do_not_change_what_is_learnt_of_wrapped_messages) {
   const Corpus c = wrapped(celery);
   const std::string at_once = text_of(c.observe(5'000));
@@ -352,7 +374,7 @@ TEST(Detect, page_sizes_do_not_change_what_is_learnt_of_wrapped_messages) {
 
 TEST(Detect, a_violated_contract_is_evidence_of_its_own_kind) {
   Corpus c;
-  c.contract = *content::Contract::compile(R"({"properties": {"amount": {"type": "integer", "maximum": 1000}}})");
+  c.agreed.schema = *content::Contract::compile(R"({"properties": {"amount": {"type": "integer", "maximum": 1000}}})");
   const auto body = [](int i, bool large) { return R"({"transaction_id":"txn_)" + std::to_string(i) + R"(","amount":)" + std::to_string(i % 900 + (large ? 70'000 : 1)) + "}"; };
   for (int i = 0; i < 100; ++i) c.add(body(i, true), kFail);
   for (int i = 0; i < 3'000; ++i) c.add(body(i, false), kPass);
@@ -367,7 +389,7 @@ TEST(Detect, a_violated_contract_is_evidence_of_its_own_kind) {
 
 TEST(Detect, a_contract_that_is_out_of_date_condemns_nobody_and_is_said_so) {
   Corpus c = incident(200, 5'000, 1'000);
-  c.contract = *content::Contract::compile(R"({"required": ["version"]})");
+  c.agreed.schema = *content::Contract::compile(R"({"required": ["version"]})");
   const Observation seen = c.observe(100);
   EXPECT_TRUE(seen.outage.empty()) << seen.outage;
   ASSERT_EQ(seen.findings.size(), 1u) << "what is malformed, and nothing else";

@@ -11,7 +11,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "content/contract.h"
+#include "content/agreed.h"
 #include "content/features.h"
 #include "detect/chunk_store.h"
 #include "detect/opener.h"

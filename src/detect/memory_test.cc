@@ -50,7 +50,7 @@ struct Queue {
       const Field field{"", std::string_view(padded[i]).substr(0, messages[i].body.size())};
       page.add({i + 1, 0}, std::span(&field, 1), messages[i].evidence);
     }
-    Learner learner(std::nullopt, sample_mask(messages.size()));
+    Learner learner({}, sample_mask(messages.size()));
     learner.learn(page);
     Tally tally;
     Examiner examiner(learner.freeze(), 0, tally.store());

@@ -84,26 +84,30 @@ std::string words_of(const content::ByteFacts& facts) {
 
 void Opener::learn(std::span<const Field> fields) {
   Nobody nobody;
-  const content::Decoded decoded = content::decode(fields, nobody);
+  const content::Decoded decoded = content::decode(fields, nobody, avro_.get());
   ++seen_;
   const bool wrapped = decoded.envelope.framework != content::Framework::none || decoded.compression != content::Compression::none || is_binary(decoded.format);
   wrapped_ += wrapped || decoded.envelope.facts.failed();
   messagepack_ += decoded.format == Format::msgpack;
+  avro_seen_ += decoded.format == Format::avro;
 }
 
-std::optional<content::Flaw> Opener::broken_messagepack(const content::Decoded& decoded) const {
+void Opener::find_broken(content::Decoded& decoded) const {
   const bool guessed = decoded.envelope.format == Format::unknown && !decoded.flaw;
-  const bool unread = decoded.format == Format::bytes || decoded.format == Format::text || decoded.format == Format::protobuf;
-  if (!guessed || !unread || messagepack_ * 2 <= seen_) return std::nullopt;
+  const bool unread = decoded.format == Format::bytes || decoded.format == Format::text || decoded.format == Format::protobuf || (avro_ && decoded.format == Format::msgpack);
+  if (!guessed || !unread) return;
   Nobody nobody;
   content::Emitter out(nobody);
-  return content::read_msgpack(decoded.body(), out);
+  const Format usual = avro_seen_ * 2 > seen_ ? Format::avro : messagepack_ * 2 > seen_ ? Format::msgpack : Format::unknown;
+  if (usual == Format::unknown || usual == decoded.format) return;
+  const content::Decoding flaw = usual == Format::avro ? avro_->read(decoded.body(), out) : content::read_msgpack(decoded.body(), out);
+  if (flaw) decoded.flaw = flaw, decoded.format = usual;
 }
 
 const Opened& Opener::open(std::span<const Field> fields) {
   JsonText writer(json_);
-  content::Decoded decoded = content::decode(fields, writer);
-  if (const auto flaw = broken_messagepack(decoded)) decoded.flaw = flaw, decoded.format = Format::msgpack;
+  content::Decoded decoded = content::decode(fields, writer, avro_.get());
+  find_broken(decoded);
   opened_ = {.fields = std::move(opened_.fields), .defect = {}, .facts = decoded.envelope.facts};
   opened_.fields.assign(fields.begin(), fields.end());
   const std::string_view body = content::body_of(fields);

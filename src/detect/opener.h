@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,6 +25,9 @@ struct Opened {
 // One thread; copies go on alone. Opening is slower than reading: only queues that need it pay.
 class Opener {
  public:
+  Opener() = default;
+  explicit Opener(std::shared_ptr<const content::AvroSchema> avro) : avro_(std::move(avro)) {}
+
   // One of the first messages of a queue. Any number of calls, before the first open().
   void learn(std::span<const Field> fields);
   // At least one in twenty of these was wrapped, or says that it failed before.
@@ -33,9 +37,11 @@ class Opener {
   const Opened& open(std::span<const Field> fields);
 
  private:
-  std::uint64_t seen_ = 0, wrapped_ = 0, messagepack_ = 0;
-  // What cannot be read is taken for a broken one where most are MessagePack: nothing else would tell it from any bytes.
-  std::optional<content::Flaw> broken_messagepack(const content::Decoded& decoded) const;
+  // What cannot be read is taken for a broken one of the binary format that most are in: nothing else would tell it from any bytes.
+  void find_broken(content::Decoded& decoded) const;
+
+  std::shared_ptr<const content::AvroSchema> avro_;  // the tenant's; null: there is none
+  std::uint64_t seen_ = 0, wrapped_ = 0, messagepack_ = 0, avro_seen_ = 0;
 
   std::string json_;  // of a body in a binary format
   std::string body_;  // what is inside

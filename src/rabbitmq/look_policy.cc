@@ -16,7 +16,7 @@ constexpr std::uint64_t kShareOfMemory = 2;     // a hold takes at most half of 
 // A channel that holds much is slow to find what is acknowledged (measured: 20 ms each with 300,000), so a hold has many. Not on a
 // quorum queue: when a crash ends them all at once, only a classic queue sorts what comes back.
 constexpr std::uint64_t kPart = 16'384, kPartOfQuorum = 65'535;
-constexpr HoldLimits kWhole{.messages = 1'000'000, .bytes = 1ull << 30, .time = std::chrono::minutes(2)};
+const HoldLimits kWhole{.messages = 1'000'000, .bytes = 1ull << 30, .time = std::chrono::minutes(2)};
 constexpr std::uint64_t kLeastHold = 100;       // a look at fewer messages tells nothing
 
 bool drops_head(const QueueFacts& queue) { return queue.overflow.empty() || queue.overflow == "drop-head"; }
