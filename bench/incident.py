@@ -106,7 +106,7 @@ def floors(port):
 def remediate(server, messages):
     config = server.dir + "/deployclaw.yaml"
     with open("demo/deployclaw.yaml") as template, open(config, "w") as out:
-        text = "".join(line for line in template if not line.startswith("#") and "sqs" not in line)
+        text = "".join(line for line in template if not line.startswith("#") and "sqs" not in line and "rabbit" not in line)
         for mark, value in {"@REDIS_URL@": server.url + "/0", "@DATA_DIR@": server.dir + "/agent", "@LISTEN@": "127.0.0.1:7433",
                             "@MAX_BACKLOG@": str(192000 * messages // 847293)}.items():
             text = text.replace(mark, value)

@@ -1,11 +1,12 @@
-// check.mjs --url URL --truth FILE --execution FILE [--processed FILE] [--sqs URL] [--after rollback]
+// check.mjs --url URL --truth FILE --execution FILE [--processed FILE] [--sqs URL] [--amqp URL] [--after rollback]
 //
 // Compares what the agent did with the ground truth that it never saw, and ends with 1 on any difference.
 // After an execution: quarantine holds exactly the poison, byte-equal; the queues hold exactly everything else.
 // After a rollback: quarantine is empty and the queues hold everything again. Other tenants' queues: untouched.
-// Consumers must be stopped: a list's messages that they processed are read from --processed.
+// RabbitMQ's dead letters too. Consumers must be stopped: a list's messages that they processed are read from --processed.
 
 import {readFileSync} from 'node:fs';
+import {createRequire} from 'node:module';
 import {parseArgs} from 'node:util';
 import Redis from 'ioredis';
 import {MultisetDigest, contentOfEntry, sha256} from './shape.mjs';
@@ -39,6 +40,18 @@ async function receiptsIn(key) {
   return [...ready, ...inflight.map(({message}) => message), ...delayed.map((entry) => entry.message ?? entry)].map(({body}) => body);
 }
 
+// Every body that a queue of RabbitMQ holds: taken, and given back by closing the channel.
+async function bodiesAt(key) {
+  const amqp = createRequire(new URL('../testing/rabbit/package.json', import.meta.url))('amqplib');
+  const connection = await amqp.connect(values.amqp);
+  const channel = await connection.createChannel();
+  const bodies = [];
+  for (let message; (message = await channel.get(key)); ) bodies.push(message.content);
+  await channel.close();
+  await connection.close();
+  return bodies;
+}
+
 async function* entriesOf(redis, key) {
   for (let from = '-'; ; ) {
     const page = await redis.xrange(key, from, '+', 'COUNT', kPage);
@@ -60,6 +73,10 @@ async function digestOf(redis, {key, kind}, onId = () => {}) {
   const digest = new MultisetDigest();
   if (kind === 'sqs') {
     for (const body of await receiptsIn(key)) digest.add(sha256(body));
+    return digest;
+  }
+  if (kind === 'amqp') {
+    for (const body of await bodiesAt(key)) digest.add(sha256(body));
     return digest;
   }
   if (kind === 'list') {
@@ -88,6 +105,7 @@ function contentInQuarantine(kind, pairs) {
 
 async function quarantineOf(redis, queue, executionId) {
   if (queue.kind === 'sqs') return (await receiptsIn(`${queue.key}-deployclaw-quarantine`)).map((body) => ({sha256: sha256(body).toString('hex')}));
+  if (queue.kind === 'amqp') return (await bodiesAt(`${queue.key}.quarantine`)).map((body) => ({sha256: sha256(body).toString('hex')}));
   const found = [];
   for (const key of [`{${queue.key}}:quarantine`, `${queue.key}:quarantine`]) {
     if ((await redis.type(key)) !== 'stream') continue;
@@ -202,9 +220,9 @@ async function checkNeighbours(report, redis, truth) {
 }
 
 const text = {type: 'string'};
-const {values} = parseArgs({options: {url: text, truth: text, execution: text, processed: text, sqs: text, after: text}});
+const {values} = parseArgs({options: {url: text, truth: text, execution: text, processed: text, sqs: text, amqp: text, after: text}});
 if (!values.url || !values.truth || !values.execution || (values.after && values.after !== 'rollback')) {
-  console.error('usage: check.mjs --url URL --truth FILE --execution FILE [--processed FILE] [--sqs URL] [--after rollback]');
+  console.error('usage: check.mjs --url URL --truth FILE --execution FILE [--processed FILE] [--sqs URL] [--amqp URL] [--after rollback]');
   process.exit(2);
 }
 const json = (file) => JSON.parse(readFileSync(file, 'utf8'));

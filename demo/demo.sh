@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The incident of the mission, from breach to rollback, on a private redis-server and a private SQS endpoint.
+# The incident of the mission, from breach to rollback, on a private redis-server, rabbitmq-server and SQS endpoint.
 #   DEPLOYCLAW=path/of/deployclaw demo/demo.sh [--once] [--messages N] [--seed S]
 # --once ends by itself with the agent's exit status (or 1 when a check fails) and leaves demo/execution.json.
 # Without it the agent and the consumers run on until Ctrl-C.
@@ -16,7 +16,7 @@ while (($#)); do
   esac
   shift
 done
-[[ $messages =~ ^[0-9]{4,9}$ ]] && ((10#$messages >= 2000)) || { echo "demo.sh: --messages expects a number from 2000, got '$messages'" >&2; exit 2; }
+[[ $messages =~ ^[0-9]{4,9}$ ]] && ((10#$messages >= 5000)) || { echo "demo.sh: --messages expects a number from 5000, got '$messages'" >&2; exit 2; }
 [[ -x ${DEPLOYCLAW:-} ]] || { echo "demo.sh: DEPLOYCLAW must name the agent's program (./dev demo sets it)" >&2; exit 2; }
 DEPLOYCLAW=$(realpath "$DEPLOYCLAW")
 
@@ -24,7 +24,7 @@ run=$PWD/run
 execution=$PWD/execution.json
 bold='' dim='' red='' plain=''
 [[ -t 1 && -z ${NO_COLOR:-} ]] && bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' plain=$'\e[0m' && export DEMO_COLOUR=1
-redis_pid='' sqs_pid='' consumers_pid='' agent_pid=''
+redis_pid='' sqs_pid='' rabbit_pid='' epmd_pid='' consumers_pid='' agent_pid=''
 
 now_ms() { local t=${EPOCHREALTIME/[.,]/}; echo $((t / 1000)); }
 
@@ -54,6 +54,8 @@ cleanup() {
   stop_consumers
   end "$redis_pid" 5
   end "$sqs_pid" 5
+  end "$rabbit_pid" 15
+  end "$epmd_pid" 5
   exit "$status"
 }
 trap cleanup EXIT
@@ -96,35 +98,53 @@ start_sqs() {
   exit 1
 }
 
+# Begins a node of its own and goes on: it takes seconds, in which the messages are made. rabbit.mjs waits for it.
+start_rabbit() {
+  local home=$run/rabbit epmd_port
+  mkdir "$home"
+  epmd_port=$(free_port) amqp=127.0.0.1:$(free_port) amqp_api=127.0.0.1:$(free_port)
+  printf 'listeners.tcp.1 = %s\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = %s\nlog.console = true\nlog.console.level = warning\n' "$amqp" "${amqp_api##*:}" >"$home/rabbitmq.conf"
+  printf '[rabbitmq_management].\n' >"$home/enabled_plugins"
+  epmd -address 127.0.0.1 -port "$epmd_port" >"$home/epmd.log" 2>&1 &
+  epmd_pid=$!
+  HOME=$home RABBITMQ_NODENAME=demo@localhost RABBITMQ_DIST_PORT=$(free_port) ERL_EPMD_PORT=$epmd_port ERL_EPMD_ADDRESS=127.0.0.1 \
+    RABBITMQ_MNESIA_BASE=$home/mnesia RABBITMQ_LOG_BASE=$home/log RABBITMQ_ENABLED_PLUGINS_FILE=$home/enabled_plugins \
+    RABBITMQ_CONFIG_FILE=$home/rabbitmq.conf RABBITMQ_CONF_ENV_FILE=/dev/null /usr/lib/rabbitmq/bin/rabbitmq-server >"$run/rabbit.log" 2>&1 </dev/null &
+  rabbit_pid=$!
+  amqp=amqp://guest:guest@$amqp amqp_api=http://$amqp_api
+}
+
 write_config() {
   local max_backlog=$((192000 * messages / 847293))
   listen=127.0.0.1:$(free_port)
-  sed -e "s|@REDIS_URL@|$url/0|; s|@SQS_URL@|$sqs|; s|@DATA_DIR@|$run/agent|; s|@LISTEN@|$listen|; s|@MAX_BACKLOG@|$max_backlog|" \
+  sed -e "s|@REDIS_URL@|$url/0|; s|@SQS_URL@|$sqs|; s|@AMQP_URL@|${amqp/:guest@/@}|; s|@AMQP_API@|$amqp_api|; s|@DATA_DIR@|$run/agent|; s|@LISTEN@|$listen|; s|@MAX_BACKLOG@|$max_backlog|" \
     -e '/^#/d' deployclaw.yaml >"$run/deployclaw.yaml"
 }
 
 claw() { "$DEPLOYCLAW" "$@" --config "$run/deployclaw.yaml"; }
 
-check() { node check.mjs --url "$url" --truth "$run/truth.json" --execution "$execution" --processed "$run/processed.json" --sqs "$sqs" "$@"; }
+check() { node check.mjs --url "$url" --truth "$run/truth.json" --execution "$execution" --processed "$run/processed.json" --sqs "$sqs" --amqp "$amqp" "$@"; }
 
 # Runs a part that must succeed for the demo to succeed; the demo goes on and says so at the end.
 failures=()
 must() { local what=$1; shift; "$@" || { failures+=("$what (status $?)"); printf '    %sfailed: %s%s\n' "$red" "$what" "$plain"; }; }
 
 stage_incident() {
-  step "A private Redis server and an SQS endpoint on loopback"
+  step "Private servers on loopback: Redis, RabbitMQ and an SQS endpoint"
   start_redis
+  start_rabbit
   start_sqs
-  took "$url, $sqs"
+  took "$url, ${amqp/guest:guest@/}, $sqs"
 
   step "$messages messages for tenant_42, some of them poison; the truth stays hidden from the agent"
-  node incident.mjs generate --url "$url" --messages "$messages" --seed "$seed" --truth "$run/truth.json" --receipts >"$run/generated.json"
+  node incident.mjs generate --url "$url" --messages "$messages" --seed "$seed" --truth "$run/truth.json" --beside >"$run/generated.json"
   "$sqs_node" --no-warnings receipts.mjs --endpoint "$sqs" --truth "$run/truth.json" >"$run/receipts.json"
+  node rabbit.mjs --url "$amqp" --api "$amqp_api" --truth "$run/truth.json" >"$run/rabbit.json"
   took "$(node show.mjs field "$run/generated.json" poison) poison, $(node show.mjs field "$run/generated.json" mean_body) bytes a body"
 
   step "Strict consumers work until they choke"
   node consumer.mjs --url "$url" --fleet --warmup >"$run/warmup.json"
-  node show.mjs start "$url" "$sqs"
+  node show.mjs start "$url" "$sqs" "$amqp"
   took "$(node show.mjs field "$run/warmup.json" crashes) crashes on the way"
 
   step "The consumers stay connected and keep trying"
@@ -203,7 +223,7 @@ finish() {
 
 watch_live() {
   step "The agent: it is told nothing, and acts by itself; Ctrl-C ends everything"
-  printf '    API and dashboard  http://%s\n    config             %s\n    brokers            %s\n                       %s\n\n' "$listen" "$run/deployclaw.yaml" "$url" "$sqs"
+  printf '    API and dashboard  http://%s\n    config             %s\n    brokers            %s\n                       %s\n                       %s\n\n' "$listen" "$run/deployclaw.yaml" "$url" "${amqp/guest:guest@/}" "$sqs"
   "$DEPLOYCLAW" serve --config "$run/deployclaw.yaml" &
   agent_pid=$!
   local status=0

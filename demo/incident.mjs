@@ -1,4 +1,4 @@
-// incident.mjs generate --url redis://127.0.0.1:PORT --messages N --seed S --truth FILE [--now MS] [--receipts]
+// incident.mjs generate --url redis://127.0.0.1:PORT --messages N --seed S --truth FILE [--now MS] [--beside]
 //
 // Loads the incident of the mission into an empty redis-server and writes the ground truth, which the agent never
 // sees. Bodies follow from the seed alone; stream ids carry times of the twenty minutes before --now.
@@ -8,7 +8,7 @@
 // backlog stand 600 older messages, 13 of them poison: the warm-up takes them out before anything is counted. The
 // valid ones are processed and gone, the 13 stay in the processing list as evidence; neither belongs to N.
 //
-// With --receipts some of the N are left for the SQS queue beside Redis; receipts.mjs makes them and adds to the truth.
+// With --beside some of the N are left for the brokers beside Redis; receipts.mjs and rabbit.mjs make them and add to the truth.
 //
 // Every message is parsed here as the consumers parse it: poison must throw in JSON.parse, valid must pass.
 
@@ -135,9 +135,9 @@ async function createGroups(loader, key, groups) {
   await loader.flush();
 }
 
-async function generate({url, messages, seed, truth, now, receipts}) {
+async function generate({url, messages, seed, truth, now, withBeside}) {
   const started = performance.now();
-  const {poison, queues, beside} = plan(messages, receipts);
+  const {poison, queues, beside} = plan(messages, withBeside);
   const loader = new Loader(url);
   const ledgers = [];
   for (const queue of queues.filter(({kind}) => kind === 'stream')) {
@@ -166,13 +166,13 @@ const {values, positionals} = parseArgs({
   allowPositionals: true,
   options: {
     url: {type: 'string'}, truth: {type: 'string'}, messages: {type: 'string', default: '847293'},
-    seed: {type: 'string', default: '42'}, now: {type: 'string'}, receipts: {type: 'boolean', default: false},
+    seed: {type: 'string', default: '42'}, now: {type: 'string'}, beside: {type: 'boolean', default: false},
   },
 });
 const messages = Number(values.messages);
 if (positionals[0] !== 'generate' || !values.url || !values.truth || !Number.isSafeInteger(messages) || messages < 2000) {
-  console.error('usage: incident.mjs generate --url redis://127.0.0.1:PORT --truth FILE [--messages N >= 2000] [--seed S] [--now MS] [--receipts]');
+  console.error('usage: incident.mjs generate --url redis://127.0.0.1:PORT --truth FILE [--messages N >= 2000] [--seed S] [--now MS] [--beside]');
   process.exit(2);
 }
 const now = values.now ? Number(values.now) : Date.now();
-console.log(JSON.stringify(await generate({url: values.url, messages, seed: values.seed, truth: values.truth, now, receipts: values.receipts})));
+console.log(JSON.stringify(await generate({url: values.url, messages, seed: values.seed, truth: values.truth, now, withBeside: values.beside})));

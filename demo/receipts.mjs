@@ -64,7 +64,7 @@ async function consume(valid, poison) {
 }
 
 const truth = JSON.parse(readFileSync(values.truth, 'utf8'));
-const queue = truth.beside;
+const queue = truth.beside.find(({key}) => key === kReceipts.key);
 const chance = new Chance(`${truth.seed}/${queue.key}`);
 const ledger = new Ledger(queue);
 

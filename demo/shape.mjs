@@ -38,7 +38,12 @@ export const kStreams = [
 export const kList = {key: 'webhooks:tenant_42', processing: 'webhooks:tenant_42:processing', warmup: 600, warmupPoison: 13};
 
 // Beside Redis: a standard queue of AWS SQS. Its strict consumer has worked its way to the poison before the backlog came.
-export const kReceipts = {key: 'receipts-tenant_42', full: 1200, poison: 26, warmup: 400};
+export const kReceipts = {key: 'receipts-tenant_42', kind: 'sqs', full: 1200, poison: 26, warmup: 400};
+
+// And two queues of RabbitMQ: a quorum queue whose consumer gave poison back again and again, and a classic one whose consumer
+// refused it for good, into a dead-letter queue that nobody may touch.
+export const kDisputes = {key: 'disputes.tenant_42', kind: 'amqp', full: 500, poison: 12, warmup: 200};
+export const kInvoices = {key: 'invoices.tenant_42', kind: 'amqp', full: 400, poison: 9, warmup: 200, warmupPoison: 11, dead: 'invoices.tenant_42.dead'};
 
 // Quiet neighbours on the same server. Nobody may touch them.
 export const kNeighbours = [
@@ -54,15 +59,13 @@ export function consumersOf(group) {
   return group.ordered ? [`${group.name}-1`] : [`${group.name}-1`, `${group.name}-2`];
 }
 
-// How many messages and how much poison each queue of tenant_42 gets when the whole backlog is `messages`. `beside`: the part
-// for SQS, null without `receipts`.
-export function plan(messages, receipts = false) {
+// How many messages and how much poison each queue of tenant_42 gets when the whole backlog is `messages`. `beside`: what of it
+// is for the brokers beside Redis, none without `withBeside`.
+export function plan(messages, withBeside = false) {
   const poison = Math.round((messages * kFullPoison) / kFullScale);
-  if (receipts) {
-    const beside = {key: kReceipts.key, kind: 'sqs', count: kReceipts.full, poison: kReceipts.poison};
-    return {messages, poison, beside, queues: split(messages - beside.count, poison - beside.poison)};
-  }
-  return {messages, poison, beside: null, queues: split(messages, poison)};
+  const beside = (withBeside ? [kReceipts, kDisputes, kInvoices] : []).map(({key, kind, full, poison}) => ({key, kind, count: full, poison}));
+  const sum = (what) => beside.reduce((total, queue) => total + queue[what], 0);
+  return {messages, poison, beside, queues: split(messages - sum('count'), poison - sum('poison'))};
 }
 
 function split(messages, poison) {

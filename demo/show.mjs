@@ -1,12 +1,13 @@
-// show.mjs start URL [SQS] the state of the incident, measured on the servers
+// show.mjs start URL [SQS AMQP] the state of the incident, measured on the servers
 // show.mjs id FILE         the newest execution's id in `executions list -o json`
 // show.mjs stages FILE     an execution's five stages
 // show.mjs field FILE PATH one value, for example remediation_record.rollback_key
 // show.mjs pulse FILE      what the consumers did in the last second of their --stats file
 
 import {readFileSync} from 'node:fs';
+import {createRequire} from 'node:module';
 import Redis from 'ioredis';
-import {kList, kReceipts, kStreams} from './shape.mjs';
+import {kDisputes, kInvoices, kList, kReceipts, kStreams} from './shape.mjs';
 
 const colour = process.env.DEMO_COLOUR === '1';
 const paint = (code, text) => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
@@ -33,7 +34,7 @@ async function timesDelivered(redis, key, group) {
   return times.length === 0 ? '-' : `${Math.min(...times)}..${Math.max(...times)}`;
 }
 
-async function start(url, sqs) {
+async function start(url, sqs, amqpUrl) {
   const redis = new Redis(url);
   const rows = [['queue', 'group', 'messages', 'pending', 'lag', 'delivered']];
   let backlog = 0;
@@ -57,6 +58,18 @@ async function start(url, sqs) {
     const times = failed.map(({approximateReceiveCount}) => approximateReceiveCount);
     rows.push([kReceipts.key, '', count(messages.ready.length), `${failed.length} failed`, '', `${Math.min(...times)}..${Math.max(...times)}`]);
     backlog += messages.ready.length;
+  }
+  if (amqpUrl) {
+    const amqp = createRequire(new URL('../testing/rabbit/package.json', import.meta.url))('amqplib');
+    const connection = await amqp.connect(amqpUrl);
+    const channel = await connection.createChannel();
+    const waiting = async (key) => (await channel.checkQueue(key)).messageCount;
+    for (const {key, dead} of [kDisputes, kInvoices]) {
+      const messages = await waiting(key);
+      rows.push([key, '', count(messages), dead ? `${await waiting(dead)} dead letters` : '', '', '']);
+      backlog += messages;
+    }
+    await connection.close();
   }
   table(rows);
   console.log(`    backlog of tenant_42: ${paint(1, count(backlog + length))} messages, ${groupCount} consumer groups`);
@@ -105,7 +118,7 @@ const verbs = {
   pulse: () => pulse(rest[0]),
 };
 if (!verbs[verb]) {
-  console.error('usage: show.mjs start URL [SQS] | id FILE | stages FILE | field FILE PATH | pulse FILE');
+  console.error('usage: show.mjs start URL [SQS AMQP] | id FILE | stages FILE | field FILE PATH | pulse FILE');
   process.exit(2);
 }
 await verbs[verb]();

@@ -190,7 +190,7 @@ class LocalAgent final : public Agent {
     const std::vector<QueueView>& queues = found.queues;
     std::uint64_t groups = 0, backlog = 0;
     for (const QueueView& queue : queues) {
-      groups += queue.groups.size();
+      groups += queue.consumer_groups();
       backlog += queue.backlog;
     }
     record.stages.push_back(topology_timer.end(StageStatus::complete, fmt::format("Detected {} queue instances, {} consumer groups, backlog_size: {} messages{}",

@@ -18,10 +18,12 @@ using nlohmann::json;
 constexpr Millis kConsumerAlive{30'000};  // a consumer that asked within this time counts as connected
 constexpr Millis kBetweenLooks{100};
 
-void count_groups(const std::vector<QueueView>& views, Recovery& out) {
+void count_groups(const std::vector<QueueView>& views, const Befores& planned, Recovery& out) {
   out.groups = out.groups_connected = 0;
   for (const QueueView& view : views) {
-    out.groups += view.groups.size();
+    const auto before = planned.find(view.id);
+    const bool had = before != planned.end() && before->second && before->second->sample.consumers.value_or(0) > 0;
+    out.groups += had ? view.groups.size() : view.consumer_groups();
     std::set<std::string> alive;
     for (const ConsumerView& c : view.consumers)
       if (c.idle_ms < static_cast<std::uint64_t>(kConsumerAlive.count())) alive.insert(c.group);
@@ -83,7 +85,7 @@ Result<Watched> watch_consumers(const Watch& watch, Millis time, const std::func
     }
     rates.push_back(sum);
     Recovery& out = seen.recovery;
-    count_groups(views, out);
+    count_groups(views, watch.planned, out);
     const RecoveryEstimate estimate = estimate_recovery(rates, baseline);
     out.throughput_per_s = estimate.acks_per_s;
     out.throughput_bps = estimate.throughput_bps;
@@ -137,8 +139,9 @@ const skill::Stage& verify_after(const skill::Protocol& protocol, std::size_t w,
 }
 
 std::string recovery_words(const Recovery& r) {
-  std::string words = r.groups_connected == r.groups ? "All consumer groups reconnected."
-                                                      : fmt::format("{} of {} consumer groups are connected.", r.groups_connected, r.groups);
+  std::string words = r.groups == 0                    ? "No consumer is connected."
+                      : r.groups_connected == r.groups ? "All consumer groups reconnected."
+                                                       : fmt::format("{} of {} consumer groups are connected.", r.groups_connected, r.groups);
   if (r.throughput_per_s <= 0) return words + " No progress seen yet.";
   if (r.throughput_bps < 0) words += fmt::format(" Processing resumed at {:.0f} messages/s (no baseline).", r.throughput_per_s);
   else if (r.throughput_bps <= 10'000) words += fmt::format(" Processing resumed at {:.1f}% throughput.", static_cast<double>(r.throughput_bps) / 100);

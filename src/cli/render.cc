@@ -92,7 +92,7 @@ std::string show(const Topology& topology, Style style) {
       rows.push_back({t.tenant.id, q.id.broker, shown(q.id.name), std::string(name(q.type)), grouped(q.backlog), grouped(q.held), age(q.oldest_age),
                       std::to_string(q.groups.size()), std::to_string(q.consumers.size())});
       ++queues;
-      groups += q.groups.size();
+      groups += q.consumer_groups();
     }
   }
   return table(rows, {false, false, false, false, true, true, true, true, true}) + remarks(topology, style) + troubles(topology.troubles, style) +

@@ -82,6 +82,9 @@ struct QueueView {
   std::uint64_t redelivered = 0;  // deliveries of what was delivered before, since the broker counts; 0 where it does not
   bool tells_progress = true;     // groups' `acknowledged` rises as they work; false where consumers need not acknowledge, or nobody counts
   std::string node;               // "127.0.0.1:6379": where it lives in a cluster
+
+  // Those that have a name; where the broker names none, all who are connected are one.
+  std::size_t consumer_groups() const { return type == QueueType::stream || (!groups.empty() && groups[0].consumers > 0) ? groups.size() : 0; }
 };
 
 enum class Tier { critical, standard, batch };
