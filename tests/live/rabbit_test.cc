@@ -660,6 +660,27 @@ TEST(Rabbit, a_queue_that_is_deleted_under_a_look_is_its_end) {
   }
 }
 
+TEST(Rabbit, a_queue_that_was_made_anew_since_the_look_keeps_its_messages) {
+  for (const std::string kind : {"classic", "quorum"}) {
+    SCOPED_TRACE(kind);
+    const std::string queue = "anew-" + kind;
+    server().declare(queue, R"({"x-queue-type":")" + kind + "\"}");
+    publish(queue, 0, 200, 10);
+    const auto broker = adapter();
+    const auto seen = look(*broker, queue);
+    ASSERT_TRUE(seen.ok()) << seen.error().message();
+    server().remove_queue(queue);
+    server().declare(queue, R"({"x-queue-type":")" + std::string(kind == "quorum" ? "classic" : "quorum") + "\"}");
+    publish(queue, 1'000, 200, 10);
+    const auto removed = remove(*broker, *seen, "exec-1");
+    ASSERT_TRUE(removed.ok()) << removed.error().message();
+    EXPECT_EQ(removed->removed, 0u);
+    EXPECT_EQ(removed->gone, 20u);
+    EXPECT_TRUE(removed->quarantined.empty());
+    EXPECT_EQ(numbers(drain(queue)), range(1'000, 200, 0, false));
+  }
+}
+
 TEST(Rabbit, a_message_of_100_MiB_is_looked_at_and_left) {
   server().declare("large");
   const std::string large = "{\"id\":\"ok_1\",\"x\":\"" + std::string(100u << 20, 'x') + "\"}";
