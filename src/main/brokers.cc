@@ -32,7 +32,7 @@ Result<std::unique_ptr<Broker>> open_rabbitmq(const BrokerConfig& broker, Disk& 
   CLAW_TRY_ASSIGN(Secret password, resolve(broker.password, disk));
   return rabbitmq::open_rabbitmq({.name = broker.name, .url = broker.url, .management_url = broker.management_url, .user = broker.user,
                                   .password = std::move(password), .tls_ca = broker.tls_ca, .tls_cert = broker.tls_cert, .tls_key = broker.tls_key,
-                                  .tls_server_name = broker.tls_server_name},
+                                  .tls_server_name = broker.tls_server_name, .state_dir = broker.state_dir, .disk = &disk},
                                  clock, deadline);
 }
 

@@ -14,6 +14,9 @@ class RabbitMq final : public Broker {
   RabbitMq(Options& options, Endpoint endpoint, std::unique_ptr<Management> management, Clock& clock)
       : session_(std::move(options.name), std::move(endpoint), std::move(management), clock, options.prefetch, std::move(options.after)) {}
 
+  const BrokerName& name() const { return session_.name; }
+  void remember(HoldCounts counts) { session_.holds = std::move(counts); }
+
   Status connect(Deadline deadline) {
     CLAW_TRY(session_.control(deadline));
     if (session_.management == nullptr) return {};
@@ -93,6 +96,10 @@ Result<std::unique_ptr<Broker>> open_rabbitmq(Options options, Clock& clock, Dea
     CLAW_TRY_ASSIGN(management, Management::open(options.management_url, endpoint, clock));
   }
   auto rabbit = std::make_unique<RabbitMq>(options, std::move(endpoint), std::move(management), clock);
+  if (options.disk != nullptr && !options.state_dir.empty()) {
+    CLAW_TRY_ASSIGN(HoldCounts counts, HoldCounts::open(*options.disk, options.state_dir + "/rabbitmq-holds-" + rabbit->name() + ".json"));
+    rabbit->remember(std::move(counts));
+  }
   CLAW_TRY(rabbit->connect(deadline));
   return std::unique_ptr<Broker>(std::move(rabbit));
 }

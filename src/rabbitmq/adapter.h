@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/clock.h"
+#include "base/disk.h"
 #include "base/secret.h"
 #include "broker/broker.h"
 
@@ -25,6 +26,9 @@ struct Options {
   std::string tls_cert;
   std::string tls_key;
   std::string tls_server_name;
+  // Where our own looks are remembered, and by what; empty and null: for the life of this object only.
+  std::string state_dir;
+  Disk* disk = nullptr;
   // Tests only: how many messages one consumer of a hold is given at most; a longer hold has several.
   std::uint16_t prefetch = 65'535;
   // Tests only: called between the steps of a removal or restore, so that a crash can be made there.

@@ -36,7 +36,7 @@ Result<std::unique_ptr<Hold>> Hold::open(Session& session, std::string queue, co
   hold->stopped_ = hold->expected_ == 0;
   hold->asked_ = session.clock.mono();
   if (hold->stopped_) return hold;
-  ++session.holds[hold->queue_];
+  CLAW_TRY(session.holds.add(hold->queue_));
   CLAW_TRY(hold->take_more(deadline));
   return hold;
 }

@@ -51,14 +51,17 @@ class PageWriter {
   std::vector<Piece> pieces_;
 };
 
-// What deliveries tell. Our own looks raise x-delivery-count too, of everything up to where they reached: so the least count that
-// was met so far from the head is an upper bound of our part, and only what is above it is called a failure.
+// What deliveries tell. Our own holds raise x-delivery-count too, of everything up to where they reached, and only what is above our
+// part is called a failure. At most as many as we made are ours; where some may not be known, the least count that was met so far
+// from the head is taken for ours too.
 class Witness {
  public:
-  explicit Witness(std::uint32_t our_holds) : our_holds_(our_holds) {}
+  Witness(std::uint32_t our_holds, bool complete) : our_holds_(our_holds), complete_(complete) {}
+  // Nothing in the queue was ever given out before.
+  void nothing_was_held() { our_holds_ = 0; }
   Evidence evidence(const Held& held) {
     least_ = std::min(least_, held.seen.delivery_count);
-    const std::uint32_t ours = std::max(least_, std::min(our_holds_, held.seen.delivery_count));
+    const std::uint32_t ours = std::max(complete_ ? 0 : least_, std::min(our_holds_, held.seen.delivery_count));
     Evidence out;
     out.attempts = held.seen.delivery_count - ours + held.seen.dead_lettered;
     // A classic queue says only that it was delivered before, which our own look does too.
@@ -70,6 +73,7 @@ class Witness {
 
  private:
   std::uint32_t our_holds_;
+  bool complete_;
   std::uint32_t least_ = UINT32_MAX;
 };
 
@@ -77,7 +81,7 @@ class TakeWindow final : public Window {
  public:
   // `dead`: the dead-letter queue to be read first, empty for none; `has_dead`: there is one.
   TakeWindow(Session& session, std::string queue, Permission may, std::string dead, Permission may_dead, bool has_dead)
-      : session_(session), queue_(std::move(queue)), dead_(std::move(dead)), may_(std::move(may)), may_dead_(std::move(may_dead)), witness_(session.holds[queue_]), dead_known_(!has_dead) {}
+      : session_(session), queue_(std::move(queue)), dead_(std::move(dead)), may_(std::move(may)), may_dead_(std::move(may_dead)), witness_(session.holds.of(queue_), session.holds.complete()), dead_known_(!has_dead) {}
 
   ~TakeWindow() override {
     if (holds()) session_.looked.reset();
@@ -159,6 +163,11 @@ class TakeWindow final : public Window {
       if (held.seen.expires_ms && *held.seen.expires_ms < may_.limits.time.count())
         return make_error(Code::refused, "look at " + session_.name + "/" + escape(queue_, 120),
                           fmt::format("a message expires {} ms after it was published: some would expire while they are held (at most {} ms)", *held.seen.expires_ms, may_.limits.time.count()));
+      // What was held stands before what never was. (Not where messages overtake each other.)
+      if (places_.empty() && !held.redelivered && !may_.priorities) {
+        CLAW_TRY(session_.holds.restart(queue_));
+        witness_.nothing_was_held();
+      }
       const std::string digest = digest_of(held.body, held.seen.envelope);
       Place& place = places_.emplace_back(Place{.digest = {}, .tag = {held.tag, held.redelivered}});
       std::copy_n(digest.begin(), std::min(digest.size(), place.digest.size()), place.digest.begin());

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "rabbitmq/hold_counts.h"
 #include "rabbitmq/url.h"
+#include "testing/fault_disk.h"
 
 namespace claw::rabbitmq {
 namespace {
@@ -103,6 +105,29 @@ TEST(LookPolicy, holds_one_part_of_a_quorum_queue_that_has_consumers) {
   EXPECT_GE(hold_limits(queue, version(3, 10)).messages, 760'000u);
   queue.consumers = 1;  // that acknowledges nothing
   EXPECT_EQ(hold_limits(queue, version(3, 10)).messages, 65'535u);
+}
+
+TEST(HoldCounts, are_complete_only_with_a_file_and_survive_a_restart) {
+  testing::FaultDisk disk;
+  HoldCounts in_memory;
+  ASSERT_TRUE(in_memory.add("orders").ok());
+  EXPECT_EQ(in_memory.of("orders"), 1u);
+  EXPECT_FALSE(in_memory.complete());
+  Result<HoldCounts> counts = HoldCounts::open(disk, "/d/brokers/holds.json");
+  ASSERT_TRUE(counts.ok()) << counts.error().message();
+  EXPECT_TRUE(counts->complete());
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(counts->add("orders").ok());
+  ASSERT_TRUE(counts->add("no UTF-8: \xff").ok());
+  counts = HoldCounts::open(disk, "/d/brokers/holds.json");
+  ASSERT_TRUE(counts.ok()) << counts.error().message();
+  EXPECT_EQ(counts->of("orders"), 3u);
+  EXPECT_EQ(counts->of("other"), 0u);
+  ASSERT_TRUE(counts->restart("orders").ok());
+  EXPECT_EQ(HoldCounts::open(disk, "/d/brokers/holds.json")->of("orders"), 1u) << "the one under way";
+  for (const char* text : {"{", "{\"holds\": 1}", "{\"holds\": [{\"queue\": 1}]}"}) {
+    ASSERT_TRUE(disk.write_atomically("/d/holds.json", text, Mode::owner_only).ok());
+    EXPECT_FALSE(HoldCounts::open(disk, "/d/holds.json").ok()) << text;
+  }
 }
 
 TEST(LookPolicy, reads_a_stream_and_removes_nothing_from_it) {

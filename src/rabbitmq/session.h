@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "broker/broker.h"
 #include "rabbitmq/connection.h"
+#include "rabbitmq/hold_counts.h"
 #include "rabbitmq/look_policy.h"
 #include "rabbitmq/management.h"
 
@@ -50,7 +51,7 @@ class Session {
   // Fresh. Code::unsupported without a management API.
   Result<QueueFacts> queue(std::string_view queue, Deadline deadline);
 
-  std::map<std::string, std::uint32_t> holds;  // how often this session held each queue: it raised delivery counts as often
+  HoldCounts holds;
   std::map<std::string, std::uint64_t> returned;  // of a quorum queue: how many messages the last hold gave back, see Hold
   std::map<std::string, Kept> kept;            // by queue, between a look or read() and the next wave
   // Of the last look, until it is settled or something else is asked; and which look that is, counted from 1.

@@ -137,7 +137,7 @@ TEST_P(RabbitLive, every_message_is_in_one_place_and_all_that_was_taken_is_poiso
   Result<Config> config = parse_config(text, "test.yaml");
   ASSERT_TRUE(config.ok()) << config.error().message();
   const AgentDeps deps{.disk = system_disk(), .clock = system_clock(), .random = system_random(), .open_broker = [](const BrokerConfig& b, Deadline deadline) {
-                         return rabbitmq::open_rabbitmq({.name = b.name, .url = b.url, .management_url = b.management_url}, system_clock(), deadline);
+                         return rabbitmq::open_rabbitmq({.name = b.name, .url = b.url, .management_url = b.management_url, .state_dir = b.state_dir, .disk = &system_disk()}, system_clock(), deadline);
                        }};
   auto agent = Agent::open(*config, deps, silent());
   ASSERT_TRUE(agent.ok()) << agent.error().message();

@@ -451,6 +451,49 @@ for time in range(3):
   }
 }
 
+// What consumers gave back again and again stands at the head of a quorum queue, with nothing before it that would tell our part.
+TEST(Rabbit, poison_at_the_head_of_a_quorum_queue_is_seen_to_fail_by_who_knows_its_own_looks) {
+  server().declare("head", R"({"x-queue-type":"quorum"})");
+  const auto fill = [] {
+    publish("head", 0, 5, 0);
+    for (int time = 0; time < 3; ++time) {
+      const auto consumer = client();
+      ASSERT_TRUE(consumer->consume("head", 5, std::nullopt, soon()).ok());
+      for (int i = 0; i < 5; ++i) ASSERT_EQ(consumer->next(soon(), soon())->kind, rabbitmq::Event::Kind::delivery);
+      ASSERT_TRUE(consumer->close_channels(soon()).ok());
+      await_ready("head", 5);
+    }
+    publish("head", 5, 20, 0);
+  };
+  const auto remembering = [] {
+    return *rabbitmq::open_rabbitmq({.name = "rabbit", .url = server().url(), .management_url = server().management_url(), .state_dir = server().dir() + "/state", .disk = &system_disk()}, system_clock(), soon());
+  };
+  fill();
+  const auto attempts = [](Broker& broker) {
+    std::vector<std::uint32_t> out;
+    const auto seen = look(broker, "head");
+    EXPECT_TRUE(seen.ok()) << seen.error().message();
+    if (seen)
+      for (const Evidence& e : seen->evidence) out.push_back(e.attempts);
+    return out;
+  };
+  std::vector<std::uint32_t> expected(25, 0);
+  std::fill_n(expected.begin(), 5, 1);
+  EXPECT_EQ(attempts(*adapter()), expected) << "given out before; how often by us is not known";
+  drain("head");
+
+  fill();
+  std::fill_n(expected.begin(), 5, 3);
+  for (int restart = 0; restart < 3; ++restart) {
+    const auto broker = remembering();
+    EXPECT_EQ(attempts(*broker), expected);
+    EXPECT_EQ(attempts(*broker), expected) << "our own look is no failure";
+  }
+  drain("head");
+  publish("head", 0, 5, 0);
+  EXPECT_EQ(attempts(*remembering()), std::vector<std::uint32_t>(5, 0)) << "new messages, never held";
+}
+
 // What pika, another client, reads before and after.
 TEST(Rabbit, a_restored_message_is_read_unchanged_by_another_client_and_copied_and_dropped_by_nobody) {
   server().remove_queue("pika.quarantine");
