@@ -86,7 +86,7 @@ export async function stage() {
   const Redis = createRequire(join(root, 'demo/package.json'))('ioredis');
   await spoil(new Redis(url));
   const port = await freePort();
-  const config = readFileSync(join(root, 'demo/deployclaw.yaml'), 'utf8').replace(/^.*sqs.*\n/gm, '')
+  const config = readFileSync(join(root, 'demo/deployclaw.yaml'), 'utf8').replace(/^.*(sqs|rabbit).*\n/gm, '')
     .replaceAll('@REDIS_URL@', `${url}/0`).replaceAll('@DATA_DIR@', join(dir, 'agent')).replaceAll('@LISTEN@', `127.0.0.1:${port}`)
     .replaceAll('@MAX_BACKLOG@', String(Math.floor((192_000 * MESSAGES) / 847_293))).replace('autonomy: act', 'autonomy: propose')
     .replace('\nprofiles:', '\n  hostile:\n    like: quiet\n    queues:\n      - {broker: redis-eu, match: "hostile:*"}\n\nprofiles:');
