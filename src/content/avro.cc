@@ -118,8 +118,8 @@ class AvroSchema::Parser {
   Result<std::uint32_t> unions(Value value, const std::string& space, const std::string& path) {
     Node node{.type = Type::unions};
     for (const Value branch : value) {
-      if (branch.kind() == Kind::array) return bad(path, "a union directly inside a union");
       CLAW_TRY_ASSIGN(const std::uint32_t inner, type(branch, space, fmt::format("{}[{}]", path, node.parts.size())));
+      if (schema_.nodes_[inner].type == Type::unions) return bad(path, "a union directly inside a union");
       node.parts.push_back({.node = inner});
     }
     if (node.parts.empty()) return bad(path, "an empty union");

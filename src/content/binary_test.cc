@@ -143,6 +143,8 @@ TEST(Avro, entries_of_no_bytes_cannot_keep_us_busy) {
 TEST(Avro, says_where_a_schema_is_wrong) {
   EXPECT_EQ(AvroSchema::parse(R"({"type":"record","name":"R","fields":[{"name":"a","type":"strin"}]})").error().message(),
             "Avro schema fields[0].type: unknown type 'strin', expected a primitive or a name defined before (invalid)");
+  for (const char* nested : {R"([["null"]])", R"([{"type": ["null", "string"]}])"})
+    EXPECT_NE(AvroSchema::parse(nested).error().message().find("a union directly inside a union"), std::string::npos) << nested;
   for (const char* bad : {"", "{", "5", "[]", "[[\"int\"]]", R"({"type":"record","name":"R"})", R"({"type":"enum","name":"E","symbols":[]})", R"({"type":"fixed","name":"F","size":-1})",
                           R"({"type":"record","name":"a b","fields":[]})", R"([{"type":"fixed","name":"F","size":1},{"type":"fixed","name":"F","size":1}])"})
     EXPECT_FALSE(AvroSchema::parse(bad).ok()) << bad;
