@@ -6,9 +6,9 @@
 // RabbitMQ's dead letters too. Consumers must be stopped: a list's messages that they processed are read from --processed.
 
 import {readFileSync} from 'node:fs';
-import {createRequire} from 'node:module';
 import {parseArgs} from 'node:util';
 import Redis from 'ioredis';
+import {amqp} from './amqp.mjs';
 import {MultisetDigest, contentOfEntry, sha256} from './shape.mjs';
 
 const kPage = 5000;
@@ -42,7 +42,6 @@ async function receiptsIn(key) {
 
 // Every body that a queue of RabbitMQ holds: taken, and given back by closing the channel.
 async function bodiesAt(key) {
-  const amqp = createRequire(new URL('../testing/rabbit/package.json', import.meta.url))('amqplib');
   const connection = await amqp.connect(values.amqp);
   const channel = await connection.createChannel();
   const bodies = [];

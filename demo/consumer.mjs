@@ -23,7 +23,7 @@ import {appendFileSync, renameSync, writeFileSync} from 'node:fs';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {parseArgs} from 'node:util';
 import Redis from 'ioredis';
-import {MultisetDigest, consumersOf, kList, kStreams, parsePayment, sha256} from './shape.mjs';
+import {MultisetDigest, consumersOf, kList, kStreams, parsePayment, parses, sha256} from './shape.mjs';
 
 const kBatch = 50;
 const kRestartMs = 500;
@@ -266,15 +266,6 @@ class ListWorker {
 function must(error, value) {
   if (error) throw error;
   return value;
-}
-
-function parses(body) {
-  try {
-    parsePayment(body);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 // ---- who runs

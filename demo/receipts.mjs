@@ -9,7 +9,7 @@ import {createRequire} from 'node:module';
 import {parseArgs} from 'node:util';
 import {Ledger, draw} from './ledger.mjs';
 import {Chance, Spread} from './messages.mjs';
-import {kReceipts, parsePayment} from './shape.mjs';
+import {kReceipts, parses} from './shape.mjs';
 
 const sdk = createRequire(new URL('../testing/sqs/package.json', import.meta.url))('@aws-sdk/client-sqs');
 
@@ -30,15 +30,6 @@ async function send(bodies) {
     const Entries = bodies.slice(at, at + kBatch).map((MessageBody, i) => ({Id: String(i), MessageBody}));
     const {Failed = []} = await client.send(new sdk.SendMessageBatchCommand({QueueUrl, Entries}));
     if (Failed.length > 0) throw new Error(`SQS refused a receipt: ${Failed[0].Message}`);
-  }
-}
-
-function parses(body) {
-  try {
-    parsePayment(body);
-    return true;
-  } catch {
-    return false;
   }
 }
 

@@ -98,6 +98,15 @@ export function parsePayment(body) {
   return payment;
 }
 
+export function parses(body) {
+  try {
+    parsePayment(body);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 export function checkPayment(payment) {
   const required = kRequired[payment?.v];
   if (!required) throw new Error(`schema version ${payment?.v} is not one of 1, 2, 3`);

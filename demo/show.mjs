@@ -5,8 +5,8 @@
 // show.mjs pulse FILE      what the consumers did in the last second of their --stats file
 
 import {readFileSync} from 'node:fs';
-import {createRequire} from 'node:module';
 import Redis from 'ioredis';
+import {amqp} from './amqp.mjs';
 import {kDisputes, kInvoices, kList, kReceipts, kStreams} from './shape.mjs';
 
 const colour = process.env.DEMO_COLOUR === '1';
@@ -60,7 +60,6 @@ async function start(url, sqs, amqpUrl) {
     backlog += messages.ready.length;
   }
   if (amqpUrl) {
-    const amqp = createRequire(new URL('../testing/rabbit/package.json', import.meta.url))('amqplib');
     const connection = await amqp.connect(amqpUrl);
     const channel = await connection.createChannel();
     const waiting = async (key) => (await channel.checkQueue(key)).messageCount;

@@ -540,15 +540,7 @@ else: print(show())
   ASSERT_NE(before.find("broken_7"), std::string::npos);
   python("fill");
   drain("pika.copy");
-  const auto broker = adapter();
-  const auto seen = look(*broker, "pika");
-  ASSERT_TRUE(seen.ok()) << seen.error().message();
-  const auto removed = remove(*broker, *seen, "exec-p");
-  ASSERT_TRUE(removed.ok()) << removed.error().message();
-  ASSERT_EQ(removed->removed, 1u);
-  const auto restored = broker->restore({.queue = seen->plan.queue, .type = seen->plan.type, .execution_id = "exec-p", .quarantine = seen->plan.quarantine, .messages = removed->snapshot}, soon());
-  ASSERT_TRUE(restored.ok()) << restored.error().message();
-  ASSERT_EQ(restored->restored, 1u);
+  remove_and_restore("pika", 20);
   EXPECT_EQ(ready("pika.copy"), 0u);
   EXPECT_EQ(python("show"), before);
 
