@@ -323,18 +323,20 @@ Corpus wrapped(F&& body) {
   return c;
 }
 
+// Of a corpus that wrapped() made: all its poison under one signature with these words in it.
+void expect_signature(const Observation& seen, const char* words) {
+  ASSERT_FALSE(seen.findings.empty());
+  EXPECT_NE(seen.findings[0].signature.text.find(words), std::string::npos) << seen.findings[0].signature.text;
+  EXPECT_EQ(seen.findings[0].count, 120u);
+  EXPECT_GT(seen.findings[0].lower_bound, 0.95);
+}
+
 TEST(Detect, what_is_inside_a_wrapping_tells_poison_from_others) {
   const Observation packed = wrapped(messagepack).observe(64);
-  ASSERT_FALSE(packed.findings.empty());
-  EXPECT_NE(packed.findings[0].signature.text.find("in amount field"), std::string::npos) << packed.findings[0].signature.text;
-  EXPECT_EQ(packed.findings[0].count, 120u);
-  EXPECT_GT(packed.findings[0].lower_bound, 0.95);
+  expect_signature(packed, "in amount field");
 
   const Observation tasks = wrapped(celery).observe(64);
-  ASSERT_FALSE(tasks.findings.empty());
-  EXPECT_NE(tasks.findings[0].signature.text.find("[].total"), std::string::npos) << tasks.findings[0].signature.text;
-  EXPECT_EQ(tasks.findings[0].count, 120u);
-  EXPECT_GT(tasks.findings[0].lower_bound, 0.95);
+  expect_signature(tasks, "[].total");
 }
 
 TEST(Detect, a_wrapping_that_cannot_be_opened_is_a_defect_of_its_own) {
@@ -356,10 +358,7 @@ Corpus in_avro(bool truncated) {
 
 TEST(Detect, bodies_in_avro_are_read_by_the_tenants_schema) {
   const Observation seen = in_avro(false).observe(64);
-  ASSERT_FALSE(seen.findings.empty());
-  EXPECT_NE(seen.findings[0].signature.text.find("in total field"), std::string::npos) << seen.findings[0].signature.text;
-  EXPECT_EQ(seen.findings[0].count, 120u);
-  EXPECT_GT(seen.findings[0].lower_bound, 0.95);
+  expect_signature(seen, "in total field");
   const Observation broken = in_avro(true).observe(64);
   ASSERT_FALSE(broken.findings.empty());
   EXPECT_EQ(broken.findings[0].signature.text, "malformed Avro in body");
