@@ -50,7 +50,7 @@ endif()
 claw_module(base LIBS OpenSSL::Crypto Threads::Threads PkgConfig::yaml)
 claw_module(model DEPS base)
 claw_module(config DEPS base model)
-claw_module(content DEPS base model LIBS PkgConfig::simdjson PkgConfig::re2 PkgConfig::zlib PkgConfig::libzstd)
+claw_module(content DEPS base model LIBS PkgConfig::re2 PkgConfig::zlib PkgConfig::libzstd)
 claw_module(detect DEPS base model content)
 target_compile_options(claw_detect PRIVATE -ffp-contract=off)  # confidence is the same to the byte on every processor and compiler
 claw_module(policy DEPS base model)

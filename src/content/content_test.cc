@@ -1,7 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <string>
 
+#include "content/byte_sets.h"
 #include "content/features.h"
 #include "content/strict_json.h"
 
@@ -138,7 +141,7 @@ TEST(FeatureReader, tells_what_is_unusual_and_nothing_else) {
     const Body body(text);
     const Field field = body.field();
     std::string out;
-    for (const Deviation& d : reader.read(std::span(&field, 1)).deviations) out += reader.path(d.slot) + "=" + words_of(d.code) + ";";
+    for (const Deviation& d : reader.read(std::span(&field, 1)).deviations) out += reader.path(d.slot()) + "=" + words_of(d.code()) + ";";
     return out;
   };
   EXPECT_EQ(read(usual[0]), "");
@@ -150,6 +153,92 @@ TEST(FeatureReader, tells_what_is_unusual_and_nothing_else) {
   EXPECT_EQ(read(R"({"type":"sale","amount":1e400})"), "amount=a number beyond double precision;");
   EXPECT_EQ(read(R"({"type":"\ud800","amount":1.5})"), "type=a lone surrogate;");
   EXPECT_EQ(read(R"({"type":"sale","amount":123456789012345678901234567890})"), "amount=an integer beyond 64 bits;");
+}
+
+// Texts like those of a queue: optional members in changing order, arrays of changing length, JSON in JSON, blanks.
+std::string random_text(std::size_t (*below)(std::size_t)) {
+  const auto scalar = [&]() -> std::string {
+    static const char* kScalars[] = {"1", "0", "-12", "12.50", "1e9", "true", "false", "null", "\"EUR\"", "\"\"", "\"tx_1f\"", "\"a longer text that does not fit into the first lanes\"", "\"caf\u00e9 \\\"x\\\"\"", "[]", "{}", "\"2026-03-14T12:32:33Z\""};
+    return kScalars[below(std::size(kScalars))];
+  };
+  const std::string blank = below(4) == 0 ? " " : "";
+  std::vector<std::string> members = {"\"v\":" + blank + scalar()};
+  if (below(2) == 0) members.push_back("\"payer\":{\"name\":" + scalar() + "," + blank + "\"country\":" + scalar() + "}");
+  if (below(2) == 0) {
+    std::string items = "\"items\":[";
+    for (std::size_t i = below(4); i-- > 0;) items += "{\"sku\":" + scalar() + (below(3) == 0 ? ",\"qty\":" + scalar() : "") + "}" + (i > 0 ? "," : "");
+    members.push_back(items + "]");
+  }
+  if (below(3) == 0) members.push_back("\"tags\":[" + scalar() + "," + scalar() + "]");
+  if (below(3) == 0) members.push_back(R"("raw":"{\"cart\":\"c-1\",\"n\":[1,{\"x\":null}]}")");
+  if (below(6) == 0) members.push_back("\"v\":2");
+  std::swap(members[below(members.size())], members[below(members.size())]);
+  std::string text = "{";
+  for (const std::string& member : members) text += (text.size() == 1 ? "" : "," + blank) + member;
+  return text + "}";
+}
+
+std::string told(FeatureReader& reader, std::string_view text, std::string_view behind) {
+  std::string bytes = std::string(text) + std::string(behind);
+  bytes.resize(bytes.size() + Batch::kPadding);
+  const Field field{"", std::string_view(bytes).substr(0, text.size())};
+  const Features& features = reader.read(std::span(&field, 1));
+  std::vector<std::string> all;
+  for (const Deviation& d : features.deviations) all.push_back(reader.path(d.slot()) + "=" + words_of(d.code()));
+  std::sort(all.begin(), all.end());  // what was not learnt has a place by when it was met
+  std::string out = features.defect ? features.defect->path + ": " + features.defect->what + ";" : "";
+  for (const std::string& one : all) out += one + ";";
+  for (const std::uint8_t id : features.values) out += std::to_string(id) + ",";
+  return out;
+}
+
+// What a reader remembers of earlier texts makes it faster and nothing else, and what stands behind a text in memory is
+// not part of it.
+TEST(FeatureReader, says_the_same_of_a_text_whatever_it_read_before_and_whatever_follows) {
+  static std::uint64_t state = 7;
+  std::size_t (*below)(std::size_t) = [](std::size_t n) { return (state = state * 6364136223846793005ull + 1442695040888963407ull, static_cast<std::size_t>(state >> 33) % n); };
+  FeatureReader teacher;
+  for (int i = 0; i < 400; ++i) {
+    const Body body(random_text(below));
+    const Field field = body.field();
+    teacher.learn(std::span(&field, 1), true);
+  }
+  teacher.freeze();
+  FeatureReader practised(teacher);
+  std::size_t odd = 0, broken = 0;
+  for (int i = 0; i < 4'000; ++i) {
+    std::string text = random_text(below);
+    const std::string whole = text;
+    if (below(8) == 0) text.resize(1 + below(text.size()));
+    FeatureReader fresh(teacher);
+    const std::string expected = told(fresh, text, "");
+    ASSERT_EQ(told(practised, text, ""), expected) << text;
+    ASSERT_EQ(told(practised, text, whole.substr(text.size())), expected) << text;
+    ASSERT_EQ(told(practised, text, whole), expected) << text;
+    ASSERT_TRUE(practised.understood()) << text;
+    odd += expected.find('=') != std::string::npos;
+    broken += !walk_json(text).kind.empty();
+  }
+  EXPECT_GT(odd, 1'000u);
+  EXPECT_GT(broken, 200u);
+}
+
+TEST(Sets, are_the_same_by_every_way_of_this_machine) {
+  std::size_t count = 0;
+  const SetsWay* const ways = sets_ways(count);
+  ASSERT_GE(count, 1u);
+  EXPECT_STREQ(ways[count - 1].name, "portable");
+  for (int c = 0; c < 256; ++c)
+    for (std::size_t size = 1; size <= kMostSetBytes; ++size) {
+      std::array<char, 2 * kMostSetBytes> text;
+      text.fill(static_cast<char>(255 - c));  // behind it, not part of it
+      std::fill_n(text.begin(), size, '7');
+      text[(static_cast<std::size_t>(c) * 31 + size) % size] = static_cast<char>(c);
+      const Sets expected = ways[count - 1].sets_of(text.data(), size);
+      for (std::size_t w = 0; w < count; ++w) ASSERT_EQ(ways[w].sets_of(text.data(), size), expected) << ways[w].name << " " << c << " of " << size;
+    }
+  EXPECT_EQ(sets_of("a9-", 0), 0u);
+  EXPECT_EQ(ways[count - 1].sets_of("a9-", 3), set::kHexLower | set::kDigit | set::kDash);
 }
 
 TEST(FeatureReader, is_bounded_on_wide_and_deep_bodies) {

@@ -1,7 +1,11 @@
 #include "content/escapes.h"
 
+#include <array>
+#include <bit>
 #include <cstdint>
 #include <cstring>
+
+#include "content/lanes.h"
 
 namespace claw::content {
 namespace {
@@ -29,33 +33,15 @@ char* put_utf8(char* to, std::uint32_t c) {
   return byte(0xf0 | c >> 18), byte(0x80 | (c >> 12 & 0x3f)), byte(0x80 | (c >> 6 & 0x3f)), byte(0x80 | (c & 0x3f)), to;
 }
 
-// Copies up to the first backslash, or all; how much that was. Eight bytes at a time: escapes stand close together in JSON
-// within JSON. There is room for as much as there is to copy.
-std::size_t copy_plain(std::string_view from, char* to) {
-  constexpr std::uint64_t kOnes = 0x0101010101010101, kBackslashes = kOnes * '\\';
-  std::size_t at = 0;
-  for (; from.size() - at >= 8; at += 8) {
-    std::uint64_t word;
-    std::memcpy(&word, from.data() + at, 8);
-    std::memcpy(to + at, &word, 8);
-    const std::uint64_t other = word ^ kBackslashes;
-    if (((other - kOnes) & ~other & kOnes << 7) != 0) break;
-  }
-  for (; at < from.size() && from[at] != '\\'; ++at) to[at] = from[at];
-  return at;
-}
+// What the letter behind a backslash stands for; 0: nothing.
+constexpr std::array<char, 256> kSimple = [] {
+  std::array<char, 256> simple{};
+  for (const char c : {'"', '\\', '/'}) simple[static_cast<unsigned char>(c)] = c;
+  simple['b'] = '\b', simple['f'] = '\f', simple['n'] = '\n', simple['r'] = '\r', simple['t'] = '\t';
+  return simple;
+}();
 
-char simple_escape(char c) {
-  switch (c) {
-    case '"': case '\\': case '/': return c;
-    case 'b': return '\b';
-    case 'f': return '\f';
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    default: return '\0';
-  }
-}
+char simple_escape(char c) { return kSimple[static_cast<unsigned char>(c)]; }
 
 // The code point that the \u at `at` - 1 begins, `at` moved behind it; U+FFFD for half a pair, kNoUnit for what is none.
 std::uint32_t code_point(std::string_view raw, std::size_t& at, bool& lone_surrogate) {
@@ -74,8 +60,8 @@ std::uint32_t code_point(std::string_view raw, std::size_t& at, bool& lone_surro
 
 }  // namespace
 
-Unescaped check_escapes(std::string_view raw) {
-  Unescaped result;
+Escapes check_escapes(std::string_view raw) {
+  Escapes result;
   for (std::size_t at = raw.find('\\'); at != std::string_view::npos; at = raw.find('\\', at)) {
     if (++at == raw.size()) return {.well_formed = false};
     if (raw[at] != 'u') {
@@ -87,29 +73,48 @@ Unescaped check_escapes(std::string_view raw) {
   return result;
 }
 
-Unescaped unescape(std::string_view raw, std::string& out) {
+Unescaped unescape(const char* text, const char* end, std::string& out) {
   Unescaped result;
-  // Never longer than it was: six bytes become at most three, twelve become four.
-  out.resize_and_overwrite(raw.size(), [&](char* const start, std::size_t) {
+  // Never longer than it was (six bytes become at most three, twelve become four), but whole lanes are copied.
+  out.resize_and_overwrite(static_cast<std::size_t>(end - text) + 2 * kTextLanes, [&](char* const start, std::size_t) {
     char* to = start;
-    for (std::size_t at = 0;;) {
-      const std::size_t run = copy_plain(raw.substr(at), to);
-      to += run;
-      at += run + 1;
-      if (at > raw.size()) break;  // no backslash any more
-      result.well_formed = at < raw.size();
-      if (!result.well_formed) break;
-      if (raw[at] != 'u') {
-        *to = simple_escape(raw[at++]);
-        result.well_formed = *to++ != '\0';
-      } else {
-        const std::uint32_t c = code_point(raw, at, result.lone_surrogate);
-        result.well_formed = c != kNoUnit;
-        if (result.well_formed) to = put_utf8(to, c);
+    const char* p = text;
+    while (p < end) {
+      // Escapes stand close together in JSON within JSON: all of these lanes are looked at once.
+      const TextLanes lanes = text_lanes(p);
+      result.ascii = result.ascii && lanes.high == 0;
+      std::uint32_t stops = lanes.stops;
+      std::uint32_t done = 0;  // lanes copied
+      while (stops != 0) {
+        const auto at = static_cast<std::uint32_t>(std::countr_zero(stops));
+        std::memcpy(to, p + done, kTextLanes);
+        to += at - done;
+        if (p + at >= end || p[at] != '\\') {
+          if (p + at < end && p[at] == '"') result.end = p + at;
+          return to - start;
+        }
+        if (const char plain = simple_escape(p[at + 1]); plain != '\0') {
+          *to++ = plain;
+          done = at + 2;
+        } else {
+          const std::string_view rest(p + at, static_cast<std::size_t>(end - p) - at);
+          std::size_t behind = 1;
+          const std::uint32_t c = rest.size() > 1 && rest[1] == 'u' ? code_point(rest, behind, result.lone_surrogate) : kNoUnit;
+          if (c == kNoUnit) return to - start;
+          to = put_utf8(to, c);
+          done = at + static_cast<std::uint32_t>(behind);
+        }
+        if (done >= kTextLanes) break;
+        stops &= ~std::uint32_t{0} << done;
       }
-      if (!result.well_formed) break;
+      if (done < kTextLanes) {
+        std::memcpy(to, p + done, kTextLanes);
+        to += kTextLanes - done;
+        done = kTextLanes;
+      }
+      p += done;
     }
-    return static_cast<std::size_t>(to - start);
+    return to - start;
   });
   return result;
 }

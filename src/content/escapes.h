@@ -6,14 +6,21 @@
 
 namespace claw::content {
 
+// A text that ends at its closing quote.
 struct Unescaped {
-  bool well_formed = true;
+  const char* end = nullptr;    // the quote; null when there is none before the end, or something before it that no text has
+  bool ascii = true;            // false: the text may have bytes beyond 0x7f, and nobody has looked at them
   bool lone_surrogate = false;  // \ud800 to \udfff without its partner; U+FFFD stands in its place
 };
 
-// `raw` as it stands between quotes, without control characters; `out` is overwritten.
-Unescaped unescape(std::string_view raw, std::string& out);
-// The same verdict without the text.
-Unescaped check_escapes(std::string_view raw);
+// From `text` on, which ends at `end`; kTextLanes bytes behind that are readable. `out` is overwritten.
+Unescaped unescape(const char* text, const char* end, std::string& out);
+
+struct Escapes {
+  bool well_formed = true;
+  bool lone_surrogate = false;
+};
+// Of a text between its quotes.
+Escapes check_escapes(std::string_view raw);
 
 }  // namespace claw::content

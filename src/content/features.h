@@ -9,12 +9,12 @@
 #include <array>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "content/gaps.h"
 #include "content/paths.h"
 #include "content/value_class.h"
 #include "model/message.h"
@@ -30,11 +30,16 @@ struct Defect {
   std::size_t field = 0;
 };
 
+// In one word: there are many of them, and they are sorted and compared.
 struct Deviation {
-  Slot slot;
-  Code code;
+  std::uint32_t bits = 0;
+
+  static constexpr Deviation of(Slot slot, Code code) { return {slot << 8 | code}; }
+  Slot slot() const { return bits >> 8; }
+  Code code() const { return static_cast<Code>(bits); }
   auto operator<=>(const Deviation&) const = default;
 };
+static_assert(Paths::kMostSlots <= 1u << 24);
 
 inline constexpr std::size_t kColumns = 24;       // paths of one queue whose values are kept
 inline constexpr std::uint8_t kFirstNovel = 128;  // value ids below are of the dictionary, from 1; these are hashed
@@ -85,7 +90,7 @@ class FeatureReader {
   // Less than a tenth of what was learnt there.
   bool is_rare(Slot slot, Code code) const { return slot >= common_.size() || (common_[slot][code >> 6] >> (code & 63) & 1) == 0; }
   bool is_rare_value(std::size_t column, std::uint8_t id) const {
-    return id >= kFirstNovel || (id != 0 && (column >= columns_.size() || !columns_[column].entries[id - 1u].common));
+    return id >= kFirstNovel || (id != 0 && (column >= columns_.size() || !columns_[column].entries[id].common));
   }
   // Slots below this are the same in every copy. When a copy is full, which of the later paths have a slot is chance.
   std::size_t learnt_slots() const { return learnt_slots_; }
@@ -99,7 +104,8 @@ class FeatureReader {
 
  private:
   friend class Walk;
-  struct Level;   // buffers of one nesting of JSON in JSON
+  static constexpr std::size_t kMaxNesting = 4;  // of JSON in JSON
+  static constexpr std::size_t kShortQueue = 256;  // messages: it is not worth remembering what stood between values
   struct Learnt {
     std::vector<Deviation> all;
     bool passed;
@@ -114,10 +120,15 @@ class FeatureReader {
       bool common;  // a tenth or more of what was learnt there
       bool usual;   // its code is
     };
-    std::vector<Entry> entries;      // by value id - 1
-    std::vector<std::string> texts;  // of entries, as JSON spells them
-    std::array<std::uint8_t, 256> table{};  // hash → id
+    static constexpr std::size_t kTableBits = 9;
+    std::array<std::uint64_t, 4> factors{};
+    std::array<std::uint8_t, 1u << kTableBits> table{};  // place → id
+    std::vector<Entry> entries{Entry{}};     // by value id; the first one is no value's
+    std::vector<std::string> texts{""};      // of entries, as JSON spells them
     std::array<Novel, 128> novel;
+
+    std::size_t place(const Words& words) const;
+    void give_places();
   };
   struct Candidate {
     std::array<std::map<std::string, std::uint32_t, std::less<>>, 2> counts;  // of texts, of numbers
@@ -127,14 +138,13 @@ class FeatureReader {
   };
 
   void put(Slot slot, Code code);
-  void deviate(Slot slot, Code code);
+  void put_odd(bool odd, Deviation deviation);
   bool known_value(Slot slot, std::string_view text, bool number);
   void new_value(Slot slot, std::string_view text, bool number);
   void learn_value(Slot slot, std::string_view text, bool number);
   static std::uint64_t hash(const Words& words);
   void read_field(std::size_t index, const Field& field, Slot slot);
-  bool read_json(std::string_view text, Slot slot, std::size_t nesting);
-  bool embedded(Slot slot, std::string_view raw, std::size_t nesting, Code& code);
+  const char* embedded(Slot slot, const char* text, const char* end, std::size_t nesting);
   Slot field_slot(std::size_t index, std::string_view name);
   void tell_absent(Slot object, std::uint64_t stamp);
   void settle();
@@ -144,21 +154,27 @@ class FeatureReader {
   Slot field_of(Slot slot) const;
 
   Paths paths_;
+  Gaps gaps_;
+  Outlines outlines_;
   std::vector<std::vector<Slot>> watched_;  // by object: children whose absence is told
   std::vector<std::uint32_t> field_keys_;   // by index of the field last time
   std::uint64_t stamp_ = 0;
   bool frozen_ = false;
+  std::size_t read_ = 0;                    // messages since
   bool understood_ = true;
   std::size_t learnt_slots_ = 0;
   Slot only_json_ = Paths::kNone;           // the one field that holds JSON
   std::vector<Column> columns_;
   Features features_;
+  static constexpr std::size_t kMostOdd = 4'096;  // of one message, before equal ones are merged
+  Deviation* odd_ = nullptr;                      // room for kMostOdd of its deviations, during read()
+  std::size_t odd_count_ = 0;
 
   std::vector<Learnt> learnt_;
   std::vector<Candidate> candidates_;       // by slot, while learning
   std::vector<std::string> usual_words_;    // by slot
   std::vector<std::array<std::uint64_t, 4>> common_;  // by slot, codes that are not rare
-  std::vector<std::unique_ptr<Level>> levels_;
+  std::array<std::string, kMaxNesting> inner_;        // JSON in a string, unescaped and padded, by nesting
 };
 
 }  // namespace claw::content

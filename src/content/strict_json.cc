@@ -1,6 +1,8 @@
 #include "content/strict_json.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 
 namespace claw::content {
 namespace {
@@ -169,6 +171,8 @@ class Walker {
 
   bool string() {
     for (++at_; at_ < text_.size();) {
+      while (text_.size() - at_ >= 8 && is_plain(text_.data() + at_)) at_ += 8;
+      if (at_ == text_.size()) break;
       const auto c = static_cast<unsigned char>(text_[at_]);
       if (c == '"') {
         ++at_;
@@ -186,6 +190,15 @@ class Walker {
       }
     }
     return malformed("string not closed");
+  }
+
+  // Eight bytes of ASCII without quotes, backslashes and control characters.
+  static bool is_plain(const char* at) {
+    constexpr std::uint64_t kOnes = 0x0101010101010101, kHigh = kOnes << 7;
+    std::uint64_t word;
+    std::memcpy(&word, at, 8);
+    const auto zero = [](std::uint64_t x) { return (x - kOnes) & ~x; };  // bytes that are zero, perhaps some above them
+    return ((word | zero(word ^ kOnes * '"') | zero(word ^ kOnes * '\\') | (word - kOnes * 0x20)) & kHigh) == 0;
   }
 
   bool escape_sequence() {

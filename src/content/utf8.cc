@@ -1,6 +1,7 @@
 #include "content/utf8.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace claw::content {
@@ -22,10 +23,9 @@ bool is_utf8(std::string_view text) {
     std::uint64_t eight;
     if (text.size() >= sizeof eight) {
       std::memcpy(&eight, text.data(), sizeof eight);
-      if ((eight & 0x8080808080808080u) == 0) {
-        text.remove_prefix(sizeof eight);
-        continue;
-      }
+      const std::uint64_t high = eight & 0x8080808080808080u;
+      text.remove_prefix(high == 0 ? sizeof eight : std::endian::native == std::endian::little ? static_cast<unsigned>(std::countr_zero(high)) / 8 : 0);
+      if (high == 0) continue;
     }
     const std::size_t length = utf8_length(text);
     if (length == 0) return false;

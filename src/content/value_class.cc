@@ -1,41 +1,44 @@
 #include "content/value_class.h"
 
-#include <array>
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "content/byte_sets.h"
 
 namespace claw::content {
 namespace {
 
-// Characters by the sets that formats are made of.
-enum Set : std::uint16_t {
-  kDigit = 1, kHexLower = 2, kHexUpper = 4, kLower = 8, kUpper = 16, kDash = 32, kUnderscore = 64, kDot = 128, kSlash = 256,
-  kBase64Sign = 512, kColon = 1024, kAt = 2048, kSpace = 4096, kBackslash = 8192, kHigh = 16384, kOtherSign = 32768,
-};
-constexpr std::uint16_t kLetters = kHexLower | kHexUpper | kLower | kUpper;
-constexpr std::uint16_t kUpperLetters = kHexUpper | kUpper, kLowerLetters = kHexLower | kLower;
+using namespace set;
 
-constexpr std::array<std::uint16_t, 256> make_sets() {
-  std::array<std::uint16_t, 256> sets{};
-  for (unsigned c = 0; c < 256; ++c) {
-    sets[c] = c >= 0x80 ? kHigh : kOtherSign;
-    if (c >= '0' && c <= '9') sets[c] = kDigit;
-    if (c >= 'a' && c <= 'z') sets[c] = c <= 'f' ? kHexLower : kLower;
-    if (c >= 'A' && c <= 'Z') sets[c] = c <= 'F' ? kHexUpper : kUpper;
+constexpr Sets kUpperLetters = kHexUpper | kUpper, kLowerLetters = kHexLower | kLower;
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+// Eight bytes of a certain form: a digit where it has a 0, anything where it has a ?, otherwise the same.
+struct Form {
+  std::uint64_t same = 0;    // what each byte is taken from: a right one becomes 0, a digit 0 to 9
+  std::uint64_t counts = 0;  // bytes that matter
+  std::uint64_t carry = 0;   // added to them, it sets the highest bit of a wrong one
+
+  consteval explicit Form(const char* form) {
+    std::array<std::uint8_t, 8> from{}, matter{}, more{};
+    for (std::size_t i = 0; i < 8; ++i) {
+      if (form[i] == '?') continue;
+      from[i] = static_cast<std::uint8_t>(form[i]);
+      matter[i] = 0xff;
+      more[i] = form[i] == '0' ? 0x76 : 0x7f;
+    }
+    same = std::bit_cast<std::uint64_t>(from), counts = std::bit_cast<std::uint64_t>(matter), carry = std::bit_cast<std::uint64_t>(more);
   }
-  sets['-'] = kDash, sets['_'] = kUnderscore, sets['.'] = kDot, sets['/'] = kSlash, sets['+'] = sets['='] = kBase64Sign;
-  sets[':'] = kColon, sets['@'] = kAt, sets[' '] = kSpace, sets['\\'] = kBackslash;
-  return sets;
-}
-constexpr std::array<std::uint16_t, 256> kSets = make_sets();
-
-constexpr std::size_t kLookedAt = 64;  // bytes that decide the shape of a longer text; escapes are looked for everywhere
-
-std::uint16_t set_of(char c) { return kSets[static_cast<unsigned char>(c)]; }
-bool digits_at(std::string_view s, std::size_t from, std::size_t count) {
-  for (std::size_t i = from; i < from + count; ++i)
-    if (i >= s.size() || set_of(s[i]) != kDigit) return false;
-  return true;
-}
+  bool is_at(const char* at) const {
+    std::uint64_t word;
+    std::memcpy(&word, at, 8);
+    word = (word ^ same) & counts;
+    return (((word + carry) | word) & 0x8080808080808080u) == 0;
+  }
+};
 
 bool is_uuid(std::string_view s) {
   if (s.size() != 36) return false;
@@ -47,7 +50,7 @@ bool is_uuid(std::string_view s) {
 // "2026-03-14" in front, and what follows it.
 Shape date_shape(std::string_view s) {
   if (s.size() == 10) return Shape::date;
-  if (s.size() < 16 || !digits_at(s, 11, 2) || s[13] != ':' || !digits_at(s, 14, 2)) return Shape::odd_date;
+  if (s.size() < 16 || !Form("???00:00").is_at(s.data() + 8)) return Shape::odd_date;
   const bool zone = s.back() == 'Z' || (s.size() > 6 && (s[s.size() - 6] == '+' || s[s.size() - 6] == '-'));
   return s[10] == 'T' && zone ? Shape::instant : Shape::odd_date;
 }
@@ -59,7 +62,7 @@ bool same_word(std::string_view s, std::string_view lower) {
   return true;
 }
 
-Shape letters_only(std::string_view s, std::uint16_t sets) {
+Shape letters_only(std::string_view s, Sets sets) {
   if (s.size() <= 9) {
     for (const std::string_view nothing : {"null", "none", "nan", "undefined", "nil", "infinity"})
       if (same_word(s, nothing)) return Shape::placeholder;
@@ -78,7 +81,7 @@ Shape escaped_shape(std::string_view s) {
 }
 
 // Digits with signs, no letters.
-Shape numeric_shape(std::string_view s, std::uint16_t sets) {
+Shape numeric_shape(std::string_view s, Sets sets) {
   std::size_t dots = 0;
   for (const char c : s) dots += c == '.';
   if ((sets & ~(kDigit | kDot)) == 0 && dots == 3) return Shape::ipv4;
@@ -89,14 +92,14 @@ Shape numeric_shape(std::string_view s, std::uint16_t sets) {
   return Shape::other;
 }
 
-Shape text_shape(std::string_view s, std::uint16_t sets) {
+Shape text_shape(std::string_view s, Sets sets) {
   if (sets == kDigit) return Shape::digits;
   if ((sets & ~kLetters) == 0) return letters_only(s, sets);
   if ((sets & kHigh) != 0) return Shape::non_ascii;
   if ((sets & kBackslash) != 0) return escaped_shape(s);
   if (s.front() == ' ' || s.back() == ' ') return Shape::padded;
   if (s.front() == '{' || s.front() == '[') return Shape::looks_json;
-  if (s.size() >= 10 && s[4] == '-' && s[7] == '-' && digits_at(s, 0, 4) && digits_at(s, 5, 2) && digits_at(s, 8, 2)) return date_shape(s);
+  if ((sets & kDash) != 0 && s.size() >= 10 && Form("0000-00-").is_at(s.data()) && is_digit(s[8]) && is_digit(s[9])) return date_shape(s);
   if ((sets & ~(kDigit | kLetters)) == 0) {
     const bool hexadecimal = (sets & (kLower | kUpper)) == 0 && (sets & (kHexLower | kHexUpper)) != (kHexLower | kHexUpper);
     return hexadecimal && s.size() >= 8 ? Shape::hex : Shape::alphanumeric;
@@ -104,10 +107,10 @@ Shape text_shape(std::string_view s, std::uint16_t sets) {
   if ((sets & ~(kDigit | kHexLower | kHexUpper | kDash)) == 0 && is_uuid(s)) return Shape::uuid;
   if ((sets & kSpace) != 0) return Shape::text;
   if ((sets & kLetters) == 0) return numeric_shape(s, sets);
-  if ((sets & kAt) != 0) return s.find('@', s.find('@') + 1) == std::string_view::npos && s.front() != '@' && s.back() != '@' ? Shape::email : Shape::other;
+  if ((sets & kAt) != 0) return std::count(s.begin(), s.end(), '@') == 1 && s.front() != '@' && s.back() != '@' ? Shape::email : Shape::other;
   if ((sets & kOtherSign) == 0 && same_word(s, "n/a")) return Shape::placeholder;
   if (s.starts_with("http://") || s.starts_with("https://")) return Shape::url;
-  const std::uint16_t signs = sets & static_cast<std::uint16_t>(~(kDigit | kLetters));
+  const Sets signs = sets & ~(kDigit | kLetters);
   if (signs == kUnderscore) return Shape::identifier;
   if (signs == kDot) return Shape::dotted;
   if (signs == kDash) return Shape::kebab;
@@ -135,13 +138,11 @@ std::size_t digits_in_front(std::string_view s, std::size_t from) {
 
 }  // namespace
 
-TextClass classify_text(std::string_view raw) {
-  if (raw.empty()) return {code::kFirstText, false};
-  unsigned sets = 0;
-  for (const char c : raw.substr(0, kLookedAt)) sets |= set_of(c);
-  if (raw.size() > kLookedAt && raw.find('\\', kLookedAt) != std::string_view::npos) sets |= kBackslash;
-  const Shape shape = text_shape(raw, static_cast<std::uint16_t>(sets));
-  return {static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(shape) + band(raw.size())), (sets & kBackslash) != 0};
+Code classify_text(std::string_view raw, bool escapes) {
+  if (raw.empty()) return code::kFirstText;
+  // The first bytes of longer texts decide their shape.
+  const Sets sets = sets_of(raw.data(), std::min(raw.size(), kMostSetBytes)) | (escapes ? kBackslash : 0);
+  return static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(text_shape(raw, sets)) + band(raw.size()));
 }
 
 Number classify_number(std::string_view text) {

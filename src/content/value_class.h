@@ -27,12 +27,8 @@ enum class Shape : std::uint8_t {
   dotted, kebab, path, base64, text, non_ascii, escaped, control, padded, placeholder, boolean, looks_json, lone_surrogate, other,
 };
 
-// A text as it stands between its quotes in JSON, escapes and all.
-struct TextClass {
-  Code code;
-  bool escapes;  // has a backslash
-};
-TextClass classify_text(std::string_view raw);
+// A text as it stands between its quotes in JSON; `escapes`: it has a backslash. 64 bytes from its first on are readable.
+Code classify_text(std::string_view raw, bool escapes);
 
 inline bool is_text(Code code) { return code >= code::kFirstText; }
 inline Shape shape_of(Code code) { return static_cast<Shape>((code - code::kFirstText) / 4); }

@@ -55,14 +55,14 @@ struct Population::Builder {
       named.push_back({{.kind = Atom::Kind::contract, .path = v.path, .detail = v.what}, ""});
     }
     for (const content::Deviation& d : row.deviations) {
-      if (!counts(e, d.slot, crowded)) continue;
-      const std::string path = e.reader_.path(d.slot);
-      if (d.code == content::code::kAbsent) {
+      if (!counts(e, d.slot(), crowded)) continue;
+      const std::string path = e.reader_.path(d.slot());
+      if (d.code() == content::code::kAbsent) {
         named.push_back({{.kind = Atom::Kind::absent, .path = path}, ""});
         continue;
       }
-      named.push_back({{.kind = Atom::Kind::code, .path = path, .number = d.code}, ""});
-      named.push_back({{.kind = Atom::Kind::odd, .path = path}, content::words_of(d.code)});
+      named.push_back({{.kind = Atom::Kind::code, .path = path, .number = d.code()}, ""});
+      named.push_back({{.kind = Atom::Kind::odd, .path = path}, content::words_of(d.code())});
     }
     return named;
   }
