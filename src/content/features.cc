@@ -194,7 +194,7 @@ class Walk {
   // Does what the gaps passed since mean.
   void follow_passed() {
     for (std::size_t g = 0; g < passed_count_; ++g) {
-      const Gaps::Gap& gap = reader_.gaps_[passed_[g]];
+      const Gaps::Rest& gap = *reader_.gaps_[passed_[g]].rest;
       for (const Gaps::Step& step : std::span(gap.step).first(gap.steps)) {
         switch (step.kind) {
           case Gaps::Step::Kind::close: close(); break;

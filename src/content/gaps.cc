@@ -11,12 +11,19 @@ void Gaps::add(Slot from, std::string_view bytes, std::span<const Step> steps, S
   this->from(from);
   const auto free = std::find(ways_[from].begin(), ways_[from].end(), nullptr);
   if (free == ways_[from].end() - 1) return;
-  Gap& gap = gaps_.emplace_back(Gap{
-      .bytes = {}, .next = next, .slot = slot, .id = static_cast<std::uint16_t>(gaps_.size()), .met = 0, .blocks = {}, .length = static_cast<std::uint8_t>(bytes.size()), .steps = static_cast<std::uint8_t>(steps.size()), .to = to, .step = {}});
-  std::copy(bytes.begin(), bytes.end(), gap.bytes.begin());
-  std::copy(steps.begin(), steps.end(), gap.step.begin());
-  if (to == To::text) gap.bytes[bytes.size()] = '"';
-  for (std::size_t i = 0; i < compared; ++i) gap.blocks[i / 16] = static_cast<std::uint16_t>(gap.blocks[i / 16] | 1u << (i % 16));
+  std::array<char, kLongest> padded{};
+  std::copy(bytes.begin(), bytes.end(), padded.begin());
+  if (to == To::text) padded[bytes.size()] = '"';
+  const auto block = [&](std::size_t from_byte) {  // bytes below `compared` count
+    const std::size_t count = std::min<std::size_t>(compared - std::min(compared, from_byte), 16);
+    return static_cast<std::uint16_t>((1u << count) - 1);
+  };
+  Rest& rest = rests_.emplace_back(Rest{.bytes = {}, .block = block(32), .steps = static_cast<std::uint8_t>(steps.size()), .step = {}});
+  std::copy(padded.begin() + 32, padded.end(), rest.bytes.begin());
+  std::copy(steps.begin(), steps.end(), rest.step.begin());
+  Gap& gap = gaps_.emplace_back(Gap{.bytes = {}, .next = next, .rest = &rest, .blocks = {block(0), block(16)}, .slot = slot, .met = 0,
+                                    .id = static_cast<std::uint16_t>(gaps_.size()), .length = static_cast<std::uint8_t>(bytes.size()), .to = to});
+  std::copy_n(padded.begin(), gap.bytes.size(), gap.bytes.begin());
   *free = &gap;
 }
 

@@ -32,16 +32,25 @@ class Gaps {
   struct Gap;
   using Ways = std::array<Gap*, kMostWays + 1>;  // from one slot, those met most often first; null behind the last
 
-  struct alignas(64) Gap {
-    std::array<char, kLongest> bytes;  // zeroes behind its end
-    Ways* next;                        // from the value that it leads to
-    Slot slot;                         // of it
-    std::uint16_t id;                  // from 0
-    std::uint32_t met;                 // how often
-    std::array<std::uint16_t, 3> blocks;  // which bytes of each 16 count
-    std::uint8_t length, steps;
-    To to;
+  // What is seldom needed of a gap.
+  struct Rest {
+    std::array<char, 16> bytes;  // the last ones of a long gap
+    std::uint16_t block;         // which of them count
+    std::uint8_t steps;
     std::array<Step, kMostSteps> step;
+  };
+
+  // One cache line: hundreds of them are in use, and few fit into the nearest cache.
+  struct alignas(64) Gap {
+    std::array<char, 32> bytes;           // zeroes behind its end
+    Ways* next;                           // from the value that it leads to
+    const Rest* rest;
+    std::array<std::uint16_t, 2> blocks;  // which bytes of each 16 count
+    Slot slot;                            // of the value that it leads to
+    std::uint32_t met;                    // how often
+    std::uint16_t id;                     // from 0
+    std::uint8_t length;
+    To to;
 
     // A number, true, false or null begins so; no container and no blank does.
     static bool begins_plain(char c) { return (c >= '0' && c <= '9') || c == '-' || c == 't' || c == 'f' || c == 'n'; }
@@ -51,12 +60,13 @@ class Gaps {
       if ((equal_lanes(at, bytes.data()) & blocks[0]) != blocks[0]) return false;
       if (length >= 16) {
         if ((equal_lanes(at + 16, bytes.data() + 16) & blocks[1]) != blocks[1]) return false;
-        if (length >= 32 && (equal_lanes(at + 32, bytes.data() + 32) & blocks[2]) != blocks[2]) return false;
+        if (length >= 32 && (equal_lanes(at + 32, rest->bytes.data()) & rest->block) != rest->block) return false;
       }
       if (to == To::end) return length == left;
       return length < left && (to == To::text || begins_plain(at[length]));
     }
   };
+  static_assert(sizeof(Gap) == 64);
 
   Gaps() = default;
   Gaps(const Gaps&) {}
@@ -85,6 +95,7 @@ class Gaps {
  private:
   std::deque<Ways> ways_;  // by slot
   std::deque<Gap> gaps_;
+  std::deque<Rest> rests_;  // of gaps_
 };
 
 // The gaps of a whole text, one after another, are its outline. What is unusual in an outline is told once and remembered.
