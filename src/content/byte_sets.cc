@@ -143,9 +143,6 @@ const Ways kWays = make_ways();
 
 Sets sets_of(const char* text, std::size_t size) { return kWays.all[0].sets_of(text, size); }
 
-const SetsWay* sets_ways(std::size_t& count) {
-  count = kWays.count;
-  return kWays.all.data();
-}
+std::span<const SetsWay> sets_ways() { return std::span(kWays.all).first(kWays.count); }
 
 }  // namespace claw::content

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace claw::content {
 
@@ -21,11 +22,11 @@ inline constexpr std::size_t kMostSetBytes = 64;
 // machine has it: all three say the same.
 Sets sets_of(const char* text, std::size_t size);
 
-// The ways there are on this machine, for a test that they agree.
+// The ways there are on this machine, the one that is taken first, for a test that they agree.
 struct SetsWay {
   const char* name;
   Sets (*sets_of)(const char* text, std::size_t size);
 };
-const SetsWay* sets_ways(std::size_t& count);
+std::span<const SetsWay> sets_ways();
 
 }  // namespace claw::content

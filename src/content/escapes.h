@@ -13,7 +13,7 @@ struct Unescaped {
   bool lone_surrogate = false;  // \ud800 to \udfff without its partner; U+FFFD stands in its place
 };
 
-// From `text` on, which ends at `end`; kTextLanes bytes behind that are readable. `out` is overwritten.
+// From `text` on, which ends at `end`; Batch::kPadding bytes behind that are readable. `out` is overwritten.
 Unescaped unescape(const char* text, const char* end, std::string& out);
 
 struct Escapes {

@@ -32,24 +32,19 @@ bool looks_like_json(std::string_view value) {
 
 enum class Kind : unsigned char { text = 1, number = 2 };
 
-constexpr std::size_t kShort = 15;  // bytes of a value that two words hold
-
-// By how many: the first bytes of a word in memory.
-constexpr std::array<std::uint64_t, 9> kFirstBytes = [] {
-  std::array<std::uint64_t, 9> masks{};
-  for (std::size_t i = 0; i < 8; ++i) masks[i + 1] = masks[i] | std::uint64_t{0xff} << (8 * (std::endian::native == std::endian::little ? i : 7 - i));
-  return masks;
-}();
-
-// The bytes of a value as words, its kind in the last byte that its words have; Batch::kPadding bytes behind it are readable.
-std::array<std::uint64_t, 4> words_of_value(std::string_view value, Kind kind) {
-  std::array<std::uint64_t, 4> words{};
-  const std::size_t count = value.size() <= kShort ? 2 : 4;
-  for (std::size_t i = 0; i < count; ++i) {
-    std::memcpy(&words[i], value.data() + i * 8, 8);
-    words[i] &= kFirstBytes[std::min<std::size_t>(value.size() - std::min(value.size(), i * 8), 8)];
-  }
-  words[count - 1] |= std::uint64_t{static_cast<unsigned char>(kind)} << 56;
+// The bytes of a value as words, its kind in the last byte; Batch::kPadding bytes behind it are readable.
+inline std::array<std::uint64_t, 4> words_of_value(std::string_view text, Kind kind) {
+  static constexpr auto kMasks = [] {
+    std::array<std::array<unsigned char, 32>, kLongestValue + 1> masks{};
+    for (std::size_t length = 0; length <= kLongestValue; ++length)
+      for (std::size_t i = 0; i < length; ++i) masks[length][i] = 0xff;
+    return masks;
+  }();
+  std::array<std::uint64_t, 4> words, mask;
+  std::memcpy(words.data(), text.data(), 32);
+  std::memcpy(mask.data(), kMasks[text.size()].data(), 32);
+  for (std::size_t i = 0; i < 4; ++i) words[i] &= mask[i];
+  words[3] |= std::uint64_t{static_cast<unsigned char>(kind)} << 56;
   return words;
 }
 
@@ -59,7 +54,11 @@ std::array<std::uint64_t, 4> words_of_value(std::string_view value, Kind kind) {
 inline void FeatureReader::put_odd(bool odd, Deviation deviation) {
   odd_[odd_count_] = deviation;
   odd_count_ += odd;
-  if (odd_count_ == kMostOdd) [[unlikely]] settle();
+  if (odd_count_ == kMostOdd) [[unlikely]] {
+    settle();
+    odd_count_ = std::min(odd_count_, kMostOdd / 2);
+    crowded_ = true;
+  }
 }
 
 inline void FeatureReader::put(Slot slot, Code code) { put_odd(!paths_[slot].is_usual(code), Deviation::of(slot, code)); }
@@ -78,25 +77,11 @@ inline bool FeatureReader::known_value(Slot slot, std::string_view text, bool nu
   const int column = paths_[slot].column;
   if (column < 0 || text.size() > kLongestValue) return false;
   const Column& known = columns_[static_cast<std::size_t>(column)];
-  std::uint8_t id;
-  const Column::Entry* entry;
-  if (text.size() <= kShort) {  // most are: half the work
-    const bool full = text.size() >= 8;
-    std::uint64_t low, high;
-    std::memcpy(&low, text.data(), 8);
-    std::memcpy(&high, text.data() + 8, 8);
-    low &= kFirstBytes[full ? 8 : text.size()];
-    high = (high & kFirstBytes[full ? text.size() - 8 : 0]) | std::uint64_t{static_cast<unsigned char>(number ? Kind::number : Kind::text)} << 56;
-    id = known.table[(low * known.factors[0] + high * known.factors[1]) >> (64 - Column::kTableBits)];
-    entry = &known.entries[id];
-    if (((entry->words[0] ^ low) | (entry->words[1] ^ high) | entry->words[3]) != 0) return false;
-  } else {
-    const Words words = words_of_value(text, number ? Kind::number : Kind::text);
-    id = known.table[known.place(words)];
-    entry = &known.entries[id];
-    if (entry->words != words) return false;
-  }
-  put_odd(!entry->usual, Deviation::of(slot, entry->code));
+  const Words words = words_of_value(text, number ? Kind::number : Kind::text);
+  const std::uint8_t id = known.table[known.place(words)];
+  const Column::Entry& entry = known.entries[id];
+  if (((entry.words[0] ^ words[0]) | (entry.words[1] ^ words[1]) | (entry.words[2] ^ words[2]) | (entry.words[3] ^ words[3])) != 0) return false;
+  put_odd(!entry.usual, Deviation::of(slot, entry.code));
   std::uint8_t& kept = features_.values[static_cast<std::size_t>(column)];
   kept = std::max(kept, id);  // several elements of an array: one of them, always the same
   return true;
@@ -114,7 +99,6 @@ class Walk {
     const char* p = begin_;
     Gaps::Ways* ways = reader_.gaps_.from(slot);
     std::uint64_t outline = 0;
-    slot_ = slot;
     for (bool first = true;; first = false) {
       const Gaps::Gap* const gap = Gaps::find(ways, p, text_left(p));
       if (gap != nullptr && passed_count_ < passed_.size()) [[likely]] {
@@ -127,7 +111,7 @@ class Walk {
       } else {
         follow_passed();
         plain_ = false;
-        if (!first) slot_ = slot;
+        slot_ = slot;
         p = walk_gap(p, first);
         if (p == nullptr) return false;
         if (p == end_) return ended_;
@@ -220,11 +204,10 @@ class Walk {
     }
     const std::size_t before = reader_.odd_count_;
     follow_passed();
-    if (plain_ && before + Outlines::kMostOdd < reader_.kMostOdd) {
-      std::array<std::uint32_t, Outlines::kMostOdd> odd;
-      const std::size_t count = std::min(reader_.odd_count_ - before, odd.size());
-      for (std::size_t i = 0; i < count; ++i) odd[i] = reader_.odd_[before + i].bits;
-      if (count == reader_.odd_count_ - before) reader_.outlines_.add(hash, gaps, std::span(odd).first(count));
+    if (plain_ && !reader_.crowded_) {
+      std::vector<std::uint32_t> odd;
+      for (std::size_t i = before; i < reader_.odd_count_; ++i) odd.push_back(reader_.odd_[i].bits);
+      reader_.outlines_.add(hash, gaps, odd);
     }
     return true;
   }
@@ -479,7 +462,7 @@ void FeatureReader::new_value(Slot slot, std::string_view text, bool number) {
   kept = std::max(kept, id);
 }
 
-// Sorts what was unusual, each once, and drops some when there is too much of it.
+// Sorts what was unusual, each once.
 void FeatureReader::settle() {
   if (odd_count_ < 2) return;
   if (odd_count_ > 32) std::sort(odd_, odd_ + odd_count_);
@@ -490,7 +473,7 @@ void FeatureReader::settle() {
       for (; at > 0 && one < odd_[at - 1]; --at) odd_[at] = odd_[at - 1];
       odd_[at] = one;
     }
-  odd_count_ = std::min<std::size_t>(static_cast<std::size_t>(std::unique(odd_, odd_ + odd_count_) - odd_), kMostOdd / 2);
+  odd_count_ = static_cast<std::size_t>(std::unique(odd_, odd_ + odd_count_) - odd_);
 }
 
 void FeatureReader::tell_absent(Slot object, std::uint64_t stamp) {
@@ -566,6 +549,7 @@ const Features& FeatureReader::read(std::span<const Field> fields) {
   std::array<std::byte, kMostOdd * sizeof(Deviation)> room;
   odd_ = reinterpret_cast<Deviation*>(room.data());
   odd_count_ = 0;
+  crowded_ = false;
   features_.values = {};
   features_.defect.reset();
   understood_ = true;
@@ -687,7 +671,7 @@ void FeatureReader::choose_usual() {
     for (const Learnt& one : learnt_) {
       std::uint64_t row = 0;
       for (const Deviation& d : one.all)
-        if (!paths_[d.slot()].is_usual(d.code())) row = (row ^ (d.bits)) * 0xd6e8feb86659fd93ull, row ^= row >> 32;
+        if (!paths_[d.slot()].is_usual(d.code())) row = (row ^ d.bits) * 0xd6e8feb86659fd93ull, row ^= row >> 32;
       rows.insert(row);
     }
     if (rows.size() <= std::max<std::size_t>(64, learnt_.size() / 12)) break;

@@ -169,6 +169,7 @@ class FeatureReader {
   static constexpr std::size_t kMostOdd = 4'096;  // of one message, before equal ones are merged
   Deviation* odd_ = nullptr;                      // room for kMostOdd of its deviations, during read()
   std::size_t odd_count_ = 0;
+  bool crowded_ = false;                          // there were more than that
 
   std::vector<Learnt> learnt_;
   std::vector<Candidate> candidates_;       // by slot, while learning

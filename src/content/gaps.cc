@@ -7,10 +7,9 @@ namespace claw::content {
 void Gaps::add(Slot from, std::string_view bytes, std::span<const Step> steps, Slot slot, To to) {
   const std::size_t compared = bytes.size() + (to == To::text ? 1 : 0);
   if (compared > kLongest || steps.size() > kMostSteps || from >= Paths::kMostSlots || gaps_.size() > UINT16_MAX) return;
-  Ways* const next = this->from(to == To::end ? Paths::kRoot : slot);
-  this->from(from);
-  const auto free = std::find(ways_[from].begin(), ways_[from].end(), nullptr);
-  if (free == ways_[from].end() - 1) return;
+  Ways& ways = *this->from(from);
+  const auto free = std::find(ways.begin(), ways.end(), nullptr);
+  if (free == ways.end() - 1) return;
   std::array<char, kLongest> padded{};
   std::copy(bytes.begin(), bytes.end(), padded.begin());
   if (to == To::text) padded[bytes.size()] = '"';
@@ -21,7 +20,7 @@ void Gaps::add(Slot from, std::string_view bytes, std::span<const Step> steps, S
   Rest& rest = rests_.emplace_back(Rest{.bytes = {}, .block = block(32), .steps = static_cast<std::uint8_t>(steps.size()), .step = {}});
   std::copy(padded.begin() + 32, padded.end(), rest.bytes.begin());
   std::copy(steps.begin(), steps.end(), rest.step.begin());
-  Gap& gap = gaps_.emplace_back(Gap{.bytes = {}, .next = next, .rest = &rest, .blocks = {block(0), block(16)}, .slot = slot, .met = 0,
+  Gap& gap = gaps_.emplace_back(Gap{.bytes = {}, .next = this->from(to == To::end ? Paths::kRoot : slot), .rest = &rest, .blocks = {block(0), block(16)}, .slot = slot, .met = 0,
                                     .id = static_cast<std::uint16_t>(gaps_.size()), .length = static_cast<std::uint8_t>(bytes.size()), .to = to});
   std::copy_n(padded.begin(), gap.bytes.size(), gap.bytes.begin());
   *free = &gap;

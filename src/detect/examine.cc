@@ -54,7 +54,7 @@ Neighbours neighbours_of(const Batch& page, std::size_t index) {
 std::uint64_t hash_of(const content::Features& features, std::uint32_t defect, std::uint32_t violation) {
   std::uint64_t h = std::uint64_t{defect} << 32 | violation;
   if (!features.defect)
-    for (const content::Deviation& d : features.deviations) h = (h ^ (d.bits)) * 0xd6e8feb86659fd93ull, h ^= h >> 32;
+    for (const content::Deviation& d : features.deviations) h = (h ^ d.bits) * 0xd6e8feb86659fd93ull, h ^= h >> 32;
   return h;
 }
 
@@ -123,7 +123,7 @@ Kept Kept::of(std::byte* block, std::size_t size, std::size_t columns, std::size
 Status Examiner::examine(const Batch& page, std::uint64_t number) {
   const std::size_t size = page.entries().size(), columns = reader_.columns();
   static_assert(alignof(Seen) == sizeof(page_[0]) && alignof(Digested) == sizeof(page_[0]));
-  page_.resize((Kept::bytes(size, columns, 0) + content::kColumns) / sizeof(page_[0]));
+  page_.resize(Kept::bytes(size, columns, 0) / sizeof(page_[0]));
   digests_.clear();
   auto* const seen_at = reinterpret_cast<Seen*>(page_.data());
   auto* values_at = reinterpret_cast<std::uint8_t*>(page_.data()) + size * sizeof(Seen);
@@ -137,8 +137,7 @@ Status Examiner::examine(const Batch& page, std::uint64_t number) {
     Seen& seen = *new (seen_at + i) Seen(judge(entry.key, opened ? with_facts(entry.evidence, opened->facts) : entry.evidence));
     seen.row = row_of(features, features.defect ? kNone : violation_of(inside), number, inside);
     seen.by_digest = !fields.empty() && fields.front().name.empty();  // a body: of a list, or of a broker without ids
-    std::copy(features.values.begin(), features.values.end(), values_at);  // all, whatever comes next lies over the rest
-    values_at += columns;
+    values_at = std::copy_n(features.values.begin(), columns, values_at);
     if (seen.by_digest && sampled_ != kNotSampled) sample(fields.front().value, seen.evidence_only, number, i);
     if (seen.evidence_only) continue;
     for (const Field& field : fields) bytes_ += field.value.size();
@@ -163,7 +162,7 @@ void Examiner::sample(std::string_view body, bool evidence_only, std::uint64_t p
 // The page under way goes to where it stays.
 Status Examiner::keep(std::uint64_t number, std::size_t size) {
   Chunk chunk{.number = number, .size = static_cast<std::uint32_t>(size), .digests = static_cast<std::uint32_t>(digests_.size()), .columns = reader_.columns(), .explained = {}};
-  const std::size_t before = Kept::bytes(size, chunk.columns, 0) / sizeof(page_[0]);
+  const std::size_t before = page_.size();
   page_.resize(chunk.bytes() / sizeof(page_[0]));
   std::copy(digests_.begin(), digests_.end(), reinterpret_cast<Digested*>(page_.data() + before));
   chunk.block = store_->allocate(slab_, chunk.bytes());
