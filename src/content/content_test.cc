@@ -4,8 +4,10 @@
 #include <array>
 #include <string>
 
+#include "base/text.h"
 #include "content/byte_sets.h"
 #include "content/features.h"
+#include "content/stops.h"
 #include "content/strict_json.h"
 
 namespace claw::content {
@@ -223,21 +225,100 @@ TEST(FeatureReader, says_the_same_of_a_text_whatever_it_read_before_and_whatever
   EXPECT_GT(broken, 200u);
 }
 
-TEST(Sets, are_the_same_by_every_way_of_this_machine) {
-  const std::span<const SetsWay> ways = sets_ways();
-  ASSERT_GE(ways.size(), 1u);
-  EXPECT_STREQ(ways.back().name, "portable");
+// Every byte in every place of texts of every length, with others behind them.
+template <class Way>
+void every_text(Way way) {
   for (int c = 0; c < 256; ++c)
-    for (std::size_t size = 1; size <= kMostSetBytes; ++size) {
-      std::array<char, 2 * kMostSetBytes> text;
-      text.fill(static_cast<char>(255 - c));  // behind it, not part of it
+    for (std::size_t size = 1; size <= kShapeBytes; ++size) {
+      std::array<char, 3 * kShapeBytes> text;
+      text.fill(static_cast<char>(255 - c));
       std::fill_n(text.begin(), size, '7');
       text[(static_cast<std::size_t>(c) * 31 + size) % size] = static_cast<char>(c);
-      const Sets expected = ways.back().sets_of(text.data(), size);
-      for (const SetsWay& way : ways) ASSERT_EQ(way.sets_of(text.data(), size), expected) << way.name << " " << c << " of " << size;
+      ASSERT_NO_FATAL_FAILURE(way(std::string_view(text.data(), size)));
     }
-  EXPECT_EQ(sets_of("a9-", 0), 0u);
-  EXPECT_EQ(ways.back().sets_of("a9-", 3), set::kHexLower | set::kDigit | set::kDash);
+}
+
+TEST(Classes, are_the_same_by_every_way_of_this_machine) {
+  const std::span<const ClassifyWay> ways = classify_ways();
+  ASSERT_GE(ways.size(), 1u);
+  EXPECT_STREQ(ways.back().name, "portable");
+  every_text([&](std::string_view text) {
+    for (const ClassifyWay& way : ways) ASSERT_EQ(way.classify(text, false), ways.back().classify(text, false)) << way.name << " " << escape(text, 80);
+  });
+}
+
+TEST(Sets, are_the_same_by_every_way_of_this_machine) {
+  EXPECT_EQ(portable_sets("a9-", 0), 0u);
+  EXPECT_EQ(portable_sets("a9-", 3), set::kHexLower | set::kDigit | set::kDash);
+#if defined(__x86_64__)
+  every_text([](std::string_view text) {
+    const Sets expected = portable_sets(text.data(), text.size());
+    const bool avx512 = __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    ASSERT_EQ(__builtin_cpu_supports("avx2") ? avx2_sets(text.data(), text.size()) : expected, expected) << escape(text, 80);
+    ASSERT_EQ(avx512 ? avx512_sets(text.data(), text.size()) : expected, expected) << escape(text, 80);
+  });
+#endif
+}
+
+TEST(Stops, are_the_same_by_every_way_of_this_machine) {
+#if defined(__x86_64__)
+  every_text([](std::string_view text) {
+    std::array<std::uint64_t, 2> expected{}, bits{};
+    portable_stops(text.data(), 2 * kStopsBlock, expected.data());
+    const auto check = [&](bool has, auto mark) {
+      if (!has) return;
+      mark(text.data(), 2 * kStopsBlock, bits.data());
+      ASSERT_EQ(bits, expected) << escape(text, 80);
+    };
+    check(true, sse2_stops);
+    check(__builtin_cpu_supports("avx2"), avx2_stops);
+    check(__builtin_cpu_supports("avx512bw"), avx512_stops);
+  });
+#endif
+}
+
+// Of texts sound and broken, cut anywhere, with escapes, with JSON within, longer than one block.
+TEST(FeatureReader, says_the_same_by_every_way_of_this_machine) {
+  const std::string inner = R"({\"a\":[1,\"x\\\"y\",null],\"b\":\"\\u00e9\\ud83d\\ude00\"})";
+  std::vector<std::string> texts;
+  for (int i = 0; i < 400; ++i) {
+    const std::string n = std::to_string(i);
+    texts.push_back("{\"id\":\"tx_" + n + "\",\"currency\":\"" + (i % 3 == 0 ? "EUR" : "USD") + "\",\"amount\":" + n + (i % 2 == 0 ? ".50" : "") + ",\"raw\":\"" + inner + "\",\"note\":\"" +
+                    std::string(static_cast<std::size_t>(i % 150), 'n') + (i % 5 == 0 ? "\xc3\xbc" : "") + "\"" + (i % 7 == 0 ? ",\"tags\":[\"a\",true,{}]" : "") + "}");
+  }
+  for (std::size_t cut = 1; cut < texts.front().size(); ++cut) texts.push_back(texts.front().substr(0, cut));
+  std::vector<std::vector<std::string>> said;
+  for (const FeatureReader::Way& way : FeatureReader::ways()) {
+    FeatureReader learner;
+    for (int i = 0; i < 400; ++i) learner.learn(std::array{Body(texts[static_cast<std::size_t>(i)]).field()}, true);
+    learner.freeze();
+    FeatureReader reader(learner);
+    std::vector<std::string>& words = said.emplace_back();
+    for (int turn = 0; turn < 2; ++turn)
+      for (const std::string& text : texts) {
+        const Body body(text);
+        const Features& features = way.read(reader, std::array{body.field()});
+        std::string& of = words.emplace_back();
+        for (const Deviation& d : features.deviations) of += reader.path(d.slot()) + "=" + std::to_string(d.code()) + " ";
+        for (const std::uint8_t value : features.values) of += std::to_string(value) + ",";
+        if (features.defect) of += features.defect->path + ": " + features.defect->what + " at " + std::to_string(features.defect->offset);
+      }
+    EXPECT_EQ(words, said.front()) << way.name;
+  }
+}
+
+TEST(Stops, are_found_wherever_they_are) {
+  std::vector<std::uint64_t> room;
+  for (const std::size_t size : {std::size_t{1}, std::size_t{63}, std::size_t{64}, std::size_t{65}, Stops::kShortText, Stops::kShortText + 1, std::size_t{10'000}})
+    for (const std::size_t at : {std::size_t{0}, size / 3, size / 2, size - 1}) {
+      std::string text(size, 'x');
+      text[at] = '"';
+      text.append(kStopsBlock, '"');  // behind it
+      const Stops stops(text.data(), size, room, portable_stops);
+      for (const std::size_t from : {std::size_t{0}, at / 2, at}) EXPECT_EQ(stops.next(text.data() + from) - text.data(), static_cast<std::ptrdiff_t>(at)) << size;
+      EXPECT_EQ(stops.next(text.data() + at + 1) - text.data(), static_cast<std::ptrdiff_t>(size)) << size;
+      EXPECT_EQ(stops.next(text.data() + size) - text.data(), static_cast<std::ptrdiff_t>(size)) << size;
+    }
 }
 
 TEST(FeatureReader, is_bounded_on_wide_and_deep_bodies) {

@@ -1,11 +1,7 @@
 #include "content/escapes.h"
 
 #include <array>
-#include <bit>
 #include <cstdint>
-#include <cstring>
-
-#include "content/lanes.h"
 
 namespace claw::content {
 namespace {
@@ -33,16 +29,6 @@ char* put_utf8(char* to, std::uint32_t c) {
   return byte(0xf0 | c >> 18), byte(0x80 | (c >> 12 & 0x3f)), byte(0x80 | (c >> 6 & 0x3f)), byte(0x80 | (c & 0x3f)), to;
 }
 
-// What the letter behind a backslash stands for; 0: nothing.
-constexpr std::array<char, 256> kSimple = [] {
-  std::array<char, 256> simple{};
-  for (const char c : {'"', '\\', '/'}) simple[static_cast<unsigned char>(c)] = c;
-  simple['b'] = '\b', simple['f'] = '\f', simple['n'] = '\n', simple['r'] = '\r', simple['t'] = '\t';
-  return simple;
-}();
-
-char simple_escape(char c) { return kSimple[static_cast<unsigned char>(c)]; }
-
 // The code point that the \u at `at` - 1 begins, `at` moved behind it; U+FFFD for half a pair, kNoUnit for what is none.
 std::uint32_t code_point(std::string_view raw, std::size_t& at, bool& lone_surrogate) {
   const std::uint32_t c = code_unit(raw, at + 1);
@@ -65,7 +51,7 @@ Escapes check_escapes(std::string_view raw) {
   for (std::size_t at = raw.find('\\'); at != std::string_view::npos; at = raw.find('\\', at)) {
     if (++at == raw.size()) return {.well_formed = false};
     if (raw[at] != 'u') {
-      if (simple_escape(raw[at++]) == '\0') return {.well_formed = false};
+      if (kEscapes[static_cast<unsigned char>(raw[at++])] == '\0') return {.well_formed = false};
     } else if (code_point(raw, at, result.lone_surrogate) == kNoUnit) {
       return {.well_formed = false};
     }
@@ -73,50 +59,13 @@ Escapes check_escapes(std::string_view raw) {
   return result;
 }
 
-Unescaped unescape(const char* text, const char* end, std::string& out) {
-  Unescaped result;
-  // Never longer than it was (six bytes become at most three, twelve become four), but whole lanes are copied.
-  out.resize_and_overwrite(static_cast<std::size_t>(end - text) + 2 * kTextLanes, [&](char* const start, std::size_t) {
-    char* to = start;
-    const char* p = text;
-    while (p < end) {
-      // Escapes stand close together in JSON within JSON: all of these lanes are looked at once.
-      const TextLanes lanes = text_lanes(p);
-      result.ascii = result.ascii && lanes.high == 0;
-      std::uint32_t stops = lanes.stops;
-      std::uint32_t done = 0;  // lanes copied
-      while (stops != 0) {
-        const auto at = static_cast<std::uint32_t>(std::countr_zero(stops));
-        std::memcpy(to, p + done, kTextLanes);
-        to += at - done;
-        if (p + at >= end || p[at] != '\\') {
-          if (p + at < end && p[at] == '"') result.end = p + at;
-          return to - start;
-        }
-        if (const char plain = simple_escape(p[at + 1]); plain != '\0') {
-          *to++ = plain;
-          done = at + 2;
-        } else {
-          const std::string_view rest(p + at, static_cast<std::size_t>(end - p) - at);
-          std::size_t behind = 1;
-          const std::uint32_t c = rest.size() > 1 && rest[1] == 'u' ? code_point(rest, behind, result.lone_surrogate) : kNoUnit;
-          if (c == kNoUnit) return to - start;
-          to = put_utf8(to, c);
-          done = at + static_cast<std::uint32_t>(behind);
-        }
-        if (done >= kTextLanes) break;
-        stops &= ~std::uint32_t{0} << done;
-      }
-      if (done < kTextLanes) {
-        std::memcpy(to, p + done, kTextLanes);
-        to += kTextLanes - done;
-        done = kTextLanes;
-      }
-      p += done;
-    }
-    return to - start;
-  });
-  return result;
+char* put_code_point(const char*& at, const char* end, char* to, bool& lone_surrogate) {
+  const std::string_view rest(at, static_cast<std::size_t>(end - at));
+  std::size_t behind = 1;
+  const std::uint32_t c = rest.size() > 1 && rest[1] == 'u' ? code_point(rest, behind, lone_surrogate) : kNoUnit;
+  if (c == kNoUnit) return nullptr;
+  at += behind;
+  return put_utf8(to, c);
 }
 
 }  // namespace claw::content

@@ -1,20 +1,10 @@
 // The escapes of JSON strings.
 #pragma once
 
-#include <string>
+#include <array>
 #include <string_view>
 
 namespace claw::content {
-
-// A text that ends at its closing quote.
-struct Unescaped {
-  const char* end = nullptr;    // the quote; null when there is none before the end, or something before it that no text has
-  bool ascii = true;            // false: the text may have bytes beyond 0x7f, and nobody has looked at them
-  bool lone_surrogate = false;  // \ud800 to \udfff without its partner; U+FFFD stands in its place
-};
-
-// From `text` on, which ends at `end`; Batch::kPadding bytes behind that are readable. `out` is overwritten.
-Unescaped unescape(const char* text, const char* end, std::string& out);
 
 struct Escapes {
   bool well_formed = true;
@@ -22,5 +12,17 @@ struct Escapes {
 };
 // Of a text between its quotes.
 Escapes check_escapes(std::string_view raw);
+
+// What the letter behind a backslash stands for; 0: nothing, or more than one.
+inline constexpr std::array<char, 256> kEscapes = [] {
+  std::array<char, 256> simple{};
+  for (const char c : {'"', '\\', '/'}) simple[static_cast<unsigned char>(c)] = c;
+  simple['b'] = '\b', simple['f'] = '\f', simple['n'] = '\n', simple['r'] = '\r', simple['t'] = '\t';
+  return simple;
+}();
+
+// What the \u at `at` stands for, with its partner, written to `to` as UTF-8, never more bytes than it has; `at` goes behind
+// it, the end of what was written is returned, null when it is none. The text ends at `end`. U+FFFD for half a pair.
+char* put_code_point(const char*& at, const char* end, char* to, bool& lone_surrogate);
 
 }  // namespace claw::content

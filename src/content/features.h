@@ -12,14 +12,21 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "content/dictionary.h"
 #include "content/gaps.h"
 #include "content/paths.h"
 #include "content/value_class.h"
 #include "model/message.h"
 
 namespace claw::content {
+
+// One way to read for each kind of machine, see walk.inc.
+namespace portable { class Walk; }
+namespace avx2 { class Walk; }
+namespace avx512 { class Walk; }
 
 struct Defect {
   std::string kind;  // as in strict_json.h
@@ -80,6 +87,14 @@ class FeatureReader {
 
   // Valid until the next call.
   const Features& read(std::span<const Field> fields);
+
+  // The ways there are on this machine, the best one first, for a test that they agree.
+  struct Way {
+    const char* name;
+    const Features& (*read)(FeatureReader& reader, std::span<const Field> fields);
+  };
+  static std::span<const Way> ways();
+
   // False when a field of the last message was sound JSON that was not taken apart: it is larger than kLargestBody.
   bool understood() const { return understood_; }
 
@@ -90,7 +105,7 @@ class FeatureReader {
   // Less than a tenth of what was learnt there.
   bool is_rare(Slot slot, Code code) const { return slot >= common_.size() || (common_[slot][code >> 6] >> (code & 63) & 1) == 0; }
   bool is_rare_value(std::size_t column, std::uint8_t id) const {
-    return id >= kFirstNovel || (id != 0 && (column >= columns_.size() || !columns_[column].entries[id].common));
+    return id >= kFirstNovel || (id != 0 && (column >= columns_.size() || !columns_[column].values[id].common));
   }
   // Slots below this are the same in every copy. When a copy is full, which of the later paths have a slot is chance.
   std::size_t learnt_slots() const { return learnt_slots_; }
@@ -103,54 +118,44 @@ class FeatureReader {
   const Novel* novel_value(std::size_t column, std::uint8_t id) const;
 
  private:
-  friend class Walk;
+  friend class portable::Walk;
+  friend class avx2::Walk;
+  friend class avx512::Walk;
   static constexpr std::size_t kMaxNesting = 4;  // of JSON in JSON
   static constexpr std::size_t kShortQueue = 256;  // messages: it is not worth remembering what stood between values
   struct Learnt {
     std::vector<Deviation> all;
     bool passed;
   };
-  using Words = std::array<std::uint64_t, 4>;  // a value of up to 31 bytes, zeroes behind it, then its kind
   struct Column {
     Slot slot = Paths::kNone;
     Slot field = Paths::kNone;  // the field it belongs to
-    struct Entry {
-      Words words;
-      Code code;
-      bool common;  // a tenth or more of what was learnt there
-      bool usual;   // its code is
-    };
-    static constexpr std::size_t kTableBits = 9;
-    std::array<std::uint64_t, 4> factors{};
-    std::array<std::uint8_t, 1u << kTableBits> table{};  // place → id
-    std::vector<Entry> entries{Entry{}};     // by value id; the first one is no value's
-    std::vector<std::string> texts{""};      // of entries, as JSON spells them
-    std::array<Novel, 128> novel;
-
-    std::size_t place(const Words& words) const;
-    void give_places();
+    Dictionary values;
+    std::vector<Novel> novel{kFirstNovel};  // by id less kFirstNovel
   };
   struct Candidate {
     std::array<std::map<std::string, std::uint32_t, std::less<>>, 2> counts;  // of texts, of numbers
     std::size_t size() const { return counts[0].size() + counts[1].size(); }
+    auto& of(ValueKind kind) { return counts[kind == ValueKind::number]; }
+    const auto& of(ValueKind kind) const { return counts[kind == ValueKind::number]; }
     std::uint32_t seen = 0;
     bool many = false;
   };
 
+  // In reading.cc.
   void put(Slot slot, Code code);
   void put_odd(bool odd, Deviation deviation);
-  bool known_value(Slot slot, std::string_view text, bool number);
-  void new_value(Slot slot, std::string_view text, bool number);
-  void learn_value(Slot slot, std::string_view text, bool number);
-  static std::uint64_t hash(const Words& words);
-  void read_field(std::size_t index, const Field& field, Slot slot);
-  const char* embedded(Slot slot, const char* text, const char* end, std::size_t nesting);
-  Slot field_slot(std::size_t index, std::string_view name);
-  void tell_absent(Slot object, std::uint64_t stamp);
+  bool known_value(int column, Slot slot, std::string_view text, ValueKind kind);
   void settle();
+
+  void new_value(Slot slot, std::string_view text, ValueKind kind);
+  void learn_value(Slot slot, std::string_view text, ValueKind kind);
+  Slot field_slot(std::size_t index, std::string_view name);
+  void refuse_inner(Slot slot, std::string_view inner);
+  void refuse(std::size_t index, const Field& field, Slot slot);
+  void tell_absent(Slot object, std::uint64_t stamp);
   void choose_usual();
   void choose_columns();
-  void add_value(Column& column, const std::string& text, bool number, bool common);
   Slot field_of(Slot slot) const;
 
   Paths paths_;
@@ -175,6 +180,7 @@ class FeatureReader {
   std::vector<Candidate> candidates_;       // by slot, while learning
   std::vector<std::string> usual_words_;    // by slot
   std::vector<std::array<std::uint64_t, 4>> common_;  // by slot, codes that are not rare
+  std::array<std::vector<std::uint64_t>, kMaxNesting> stops_;  // of long texts, by nesting
   std::array<std::string, kMaxNesting> inner_;        // JSON in a string, unescaped and padded, by nesting
 };
 

@@ -4,11 +4,9 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "content/lanes.h"
@@ -16,7 +14,7 @@
 
 namespace claw::content {
 
-// Where a value has ended (or a text begins) there are few ways on. A copy begins with none.
+// After a gap and its value there are few ways on. A copy begins with none.
 class Gaps {
  public:
   // What one piece of a gap means for the walk.
@@ -27,10 +25,25 @@ class Gaps {
     std::uint32_t other = Paths::kNone;  // the member's key, the array's element
   };
   enum class To : std::uint8_t { text, other, end };  // what is behind it: a text, whose quote counts; another plain value; nothing
-  static constexpr std::size_t kMostSteps = 7, kLongest = 48, kMostWays = 15;
+  using Id = std::uint16_t;
+  static constexpr std::size_t kMost = 4'096;                // gaps of a queue
+  static constexpr std::size_t kMostSteps = 7, kLongest = 48;  // of one
+  static constexpr std::size_t kMostWays = 10, kMostOfSlot = 64;
 
-  struct Gap;
-  using Ways = std::array<Gap*, kMostWays + 1>;  // from one slot, those met most often first; null behind the last
+  // One cache line: hundreds of them are in use, and few fit into the nearest cache.
+  struct alignas(64) Gap {
+    std::array<char, 32> bytes;           // zeroes behind its end
+    std::array<std::uint16_t, 2> blocks;  // which bytes of each 16 count
+    std::uint16_t slot;                   // of the value that it leads to
+    Id id;
+    std::array<Id, kMostWays> next;       // the gaps met behind that value, more or less as often as they stand; 0 behind the last
+    std::uint8_t length;
+    To to;
+
+    // A number, true, false or null begins so; no container and no blank does.
+    static bool begins_plain(char c) { return (c >= '0' && c <= '9') || c == '-' || c == 't' || c == 'f' || c == 'n'; }
+  };
+  static_assert(sizeof(Gap) == 64 && Paths::kMostSlots <= 1u << 16);
 
   // What is seldom needed of a gap.
   struct Rest {
@@ -40,62 +53,45 @@ class Gaps {
     std::array<Step, kMostSteps> step;
   };
 
-  // One cache line: hundreds of them are in use, and few fit into the nearest cache.
-  struct alignas(64) Gap {
-    std::array<char, 32> bytes;           // zeroes behind its end
-    Ways* next;                           // from the value that it leads to
-    const Rest* rest;
-    std::array<std::uint16_t, 2> blocks;  // which bytes of each 16 count
-    Slot slot;                            // of the value that it leads to
-    std::uint32_t met;                    // how often
-    std::uint16_t id;                     // from 0
-    std::uint8_t length;
-    To to;
-
-    // A number, true, false or null begins so; no container and no blank does.
-    static bool begins_plain(char c) { return (c >= '0' && c <= '9') || c == '-' || c == 't' || c == 'f' || c == 'n'; }
-
-    // The text has `left` bytes more; Batch::kPadding are readable behind it.
-    bool is_at(const char* at, std::size_t left) const {
-      if ((equal_lanes(at, bytes.data()) & blocks[0]) != blocks[0]) return false;
-      if (length >= 16) {
-        if ((equal_lanes(at + 16, bytes.data() + 16) & blocks[1]) != blocks[1]) return false;
-        if (length >= 32 && (equal_lanes(at + 32, rest->bytes.data()) & rest->block) != rest->block) return false;
-      }
-      if (to == To::end) return length == left;
-      return length < left && (to == To::text || begins_plain(at[length]));
-    }
-  };
-  static_assert(sizeof(Gap) == 64);
-
   Gaps() = default;
-  Gaps(const Gaps&) {}
+  Gaps(const Gaps&) : Gaps() {}
   Gaps(Gaps&&) noexcept = default;
 
-  // Stays where it is.
-  Ways* from(Slot slot) {
-    if (slot >= ways_.size()) ways_.resize(slot + 1);
-    return &ways_[slot];
-  }
-  const Gap& operator[](std::uint16_t id) const { return gaps_[id]; }
-  // The way on at `at`; null when it is not known.
-  static const Gap* find(Ways* ways, const char* at, std::size_t left) {
-    for (Gap** way = ways->data(); *way != nullptr; ++way) {
-      Gap* const gap = *way;
-      if (!gap->is_at(at, left)) continue;
-      ++gap->met;
-      if (way != ways->data() && way[-1]->met < gap->met) [[unlikely]] std::swap(way[-1], way[0]);
-      return gap;
+  // Where a text begins or what stood before a value at `slot` is not known. Gaps stay where they are.
+  Gap* before(Slot slot);
+  const Rest& rest(Id id) const { return rests_[id]; }
+
+  // The way on behind the value that `from` leads to, at `at`; null when it is not known. The text ends at `end`;
+  // Batch::kPadding bytes are readable behind it.
+  Gap* find(Gap* from, const char* at, const char* end) {
+    for (const Id id : from->next) {
+      if (id == 0) break;
+      if (Gap* const gap = &gaps_[id]; is_at(*gap, at, end)) [[likely]] return gap;
     }
-    return nullptr;
+    return find_more(from, at, end);
   }
   // Remembers one that was not known, unless it is too long or there are many.
-  void add(Slot from, std::string_view bytes, std::span<const Step> steps, Slot slot, To to);
+  void add(Gap* from, std::string_view bytes, std::span<const Step> steps, Slot slot, To to);
 
  private:
-  std::deque<Ways> ways_;  // by slot
-  std::deque<Gap> gaps_;
-  std::deque<Rest> rests_;  // of gaps_
+  bool is_at(const Gap& gap, const char* at, const char* end) const {
+    if ((equal_lanes(at, gap.bytes.data()) & gap.blocks[0]) != gap.blocks[0]) return false;
+    if (gap.length >= 16) {
+      if ((equal_lanes(at + 16, gap.bytes.data() + 16) & gap.blocks[1]) != gap.blocks[1]) return false;
+      if (gap.length >= 32 && (equal_lanes(at + 32, rests_[gap.id].bytes.data()) & rests_[gap.id].block) != rests_[gap.id].block) return false;
+    }
+    at += gap.length;
+    if (gap.to == To::text) return at < end;
+    return gap.to == To::end ? at == end : at < end && Gap::begins_plain(*at);
+  }
+  Gap* find_more(Gap* from, const char* at, const char* end);
+  void lead(Gap& from, Id to);
+
+  Gap nowhere_{.bytes = {}, .blocks = {}, .slot = Paths::kElsewhere, .id = 0, .next = {}, .length = 0, .to = To::end};
+  std::vector<Gap> gaps_;              // room for kMost from the first one on; the one with id 0 is none
+  std::vector<Rest> rests_;            // of gaps_
+  std::vector<Id> before_;             // by slot
+  std::vector<std::vector<Id>> behind_;  // by slot: all those met behind a value there
 };
 
 // The gaps of a whole text, one after another, are its outline. What is unusual in an outline is told once and remembered.
@@ -107,7 +103,8 @@ class Outlines {
   Outlines(const Outlines&) {}
   Outlines(Outlines&&) noexcept = default;
 
-  static std::uint64_t hash(std::uint64_t before, std::uint16_t gap) { return (before ^ gap) * 0xd6e8feb86659fd93ull + gap; }
+  // Of an outline with one gap more.
+  static std::uint64_t hash(std::uint64_t before, Gaps::Id gap) { return (before + gap) * 0xd6e8feb86659fd93ull; }
 
   // What was remembered of it; nothing when it is not known.
   std::optional<std::span<const std::uint32_t>> find(std::uint64_t hash, std::span<const std::uint16_t> gaps) const;

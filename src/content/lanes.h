@@ -1,4 +1,4 @@
-// Many bytes of JSON at once: where a text or a number ends. By SSE2, which every x86-64 has; elsewhere byte by byte.
+// Many bytes of JSON at once: where a number ends, what is the same. By SSE2, which every x86-64 has; elsewhere byte by byte.
 #pragma once
 
 #include <cstddef>
@@ -11,29 +11,14 @@
 namespace claw::content {
 
 // Bit i says of byte i.
-struct TextLanes {
-  std::uint32_t stops;  // it is a quote, a backslash or a control character
-  std::uint32_t high;   // it is 0x80 or above
-};
 struct NumberLanes {
   std::uint32_t stops;  // it is what may follow a number: a comma, a closing bracket, a blank or another control character
   std::uint32_t digits;
 };
 
-inline constexpr std::size_t kTextLanes = 32, kNumberLanes = 16;
+inline constexpr std::size_t kNumberLanes = 16;
 
 #if defined(__SSE2__)
-
-// 32 bytes are readable.
-inline TextLanes text_lanes(const char* at) {
-  const auto sixteen = [](__m128i bytes) {
-    const __m128i quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')), backslashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-    const __m128i controls = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-    return static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, backslashes), controls)));
-  };
-  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)), high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + 16));
-  return {sixteen(low) | sixteen(high) << 16, static_cast<std::uint32_t>(_mm_movemask_epi8(low)) | static_cast<std::uint32_t>(_mm_movemask_epi8(high)) << 16};
-}
 
 // 16 bytes are readable.
 inline NumberLanes number_lanes(const char* at) {
@@ -51,16 +36,6 @@ inline std::uint32_t equal_lanes(const char* a, const char* b) {
 }
 
 #else
-
-inline TextLanes text_lanes(const char* at) {
-  TextLanes lanes{0, 0};
-  for (std::size_t i = 0; i < kTextLanes; ++i) {
-    const auto c = static_cast<unsigned char>(at[i]);
-    lanes.stops |= std::uint32_t{c == '"' || c == '\\' || c < 0x20} << i;
-    lanes.high |= std::uint32_t{c >= 0x80} << i;
-  }
-  return lanes;
-}
 
 inline NumberLanes number_lanes(const char* at) {
   NumberLanes lanes{0, 0};

@@ -1,6 +1,7 @@
 #include "content/strict_json.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -17,7 +18,7 @@ bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' 
 
 class Walker {
  public:
-  explicit Walker(std::string_view text) : text_(text) {}
+  explicit Walker(std::string_view text) : text_(text) { levels_.reserve(8); }
 
   JsonError walk() {
     if (text_.starts_with("\xef\xbb\xbf")) return error("json_bom", "byte order mark");
@@ -34,7 +35,7 @@ class Walker {
   struct Level {
     bool object;
     bool first = true;
-    std::string key;  // object: the member read last
+    std::string_view key = {};  // object: the member read last
   };
 
   JsonError error(std::string kind, std::string what) { return {std::move(kind), std::move(what), path(), at_}; }
@@ -49,7 +50,7 @@ class Walker {
     std::string out;
     for (const Level& level : levels_) {
       if (!level.object) out += "[]";
-      else if (!level.key.empty()) out += (out.empty() ? "" : ".") + level.key;
+      else if (!level.key.empty()) (out += out.empty() ? "" : ".") += level.key;
     }
     return out;
   }
@@ -88,9 +89,9 @@ class Walker {
     if (peek() != '"') return malformed("expected a key");
     const std::size_t start = at_ + 1;
     if (!string()) return false;
-    std::string key(text_.substr(start, std::min(kMaxKeyShown, at_ - 1 - start)));
+    const std::string_view key = text_.substr(start, std::min(kMaxKeyShown, at_ - 1 - start));
     skip_space();
-    if (end() || peek() == ':' || starts_value(peek()) || levels_.back().key.empty()) levels_.back().key = std::move(key);
+    if (end() || peek() == ':' || starts_value(peek()) || levels_.back().key.empty()) levels_.back().key = key;
     if (end() || peek() != ':') return malformed("expected a colon");
     ++at_;
     skip_space();
@@ -100,7 +101,7 @@ class Walker {
 
   // The whole container is cut off, not the member that happened to be its last.
   bool not_closed() {
-    levels_.back().key.clear();
+    levels_.back().key = {};
     return malformed(levels_.back().object ? "object not closed" : "array not closed");
   }
 
@@ -133,8 +134,28 @@ class Walker {
   }
   static bool is_word(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80; }
 
+  bool sound_number() {
+    const auto digits = [this] {
+      const std::size_t from = at_;
+      while (is_digit(peek())) ++at_;
+      return at_ > from;
+    };
+    if (peek() == '-') ++at_;
+    if (peek() == '0') ++at_;
+    else if (!digits()) return false;
+    if (peek() == '.' && (++at_, !digits())) return false;
+    if (peek() != 'e' && peek() != 'E') return true;
+    ++at_;
+    if (peek() == '+' || peek() == '-') ++at_;
+    return digits();
+  }
+  static bool ends_number(char c) { return c == ',' || c == '}' || c == ']' || is_space(c); }
+
   // What begins like a number and goes on otherwise is a word that somebody forgot to quote.
   bool number() {
+    const std::size_t start = at_;
+    if (sound_number() && (at_ == text_.size() || ends_number(peek()))) return true;
+    at_ = start;
     const std::size_t end = text_.find_first_of(" \t\r\n,:{}[]\"", at_);
     const std::string_view token = text_.substr(at_, end == std::string_view::npos ? end : end - at_);
     if (token.size() > 1 && token.find_first_not_of("0123456789+-.eE") != std::string_view::npos && token != "-Infinity") return malformed("bare word");
@@ -161,7 +182,7 @@ class Walker {
 
   bool string() {
     for (++at_; at_ < text_.size();) {
-      while (text_.size() - at_ >= 8 && is_plain(text_.data() + at_)) at_ += 8;
+      for (std::size_t plain = 8; plain == 8 && text_.size() - at_ >= 8; at_ += plain) plain = plain_bytes(text_.data() + at_);
       if (at_ == text_.size()) break;
       const auto c = static_cast<unsigned char>(text_[at_]);
       if (c == '"') {
@@ -182,13 +203,15 @@ class Walker {
     return malformed("string not closed");
   }
 
-  // Eight bytes of ASCII without quotes, backslashes and control characters.
-  static bool is_plain(const char* at) {
+  // How many of eight bytes are ASCII and no quotes, backslashes or control characters, up to the first that is.
+  static std::size_t plain_bytes(const char* at) {
+    static_assert(std::endian::native == std::endian::little);
     constexpr std::uint64_t kOnes = 0x0101010101010101, kHigh = kOnes << 7;
     std::uint64_t word;
     std::memcpy(&word, at, 8);
     const auto zero = [](std::uint64_t x) { return (x - kOnes) & ~x; };  // bytes that are zero, perhaps some above them
-    return ((word | zero(word ^ kOnes * '"') | zero(word ^ kOnes * '\\') | (word - kOnes * 0x20)) & kHigh) == 0;
+    const std::uint64_t others = (word | zero(word ^ kOnes * '"') | zero(word ^ kOnes * '\\') | (word - kOnes * 0x20)) & kHigh;
+    return others == 0 ? 8 : static_cast<std::size_t>(std::countr_zero(others)) / 8;
   }
 
   bool escape_sequence() {

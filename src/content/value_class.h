@@ -2,7 +2,9 @@
 // compares these bytes, never the values themselves.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -27,8 +29,19 @@ enum class Shape : std::uint8_t {
   dotted, kebab, path, base64, text, non_ascii, escaped, control, padded, placeholder, boolean, looks_json, lone_surrogate, other,
 };
 
-// A text as it stands between its quotes in JSON; `escapes`: it has a backslash. 64 bytes from its first on are readable.
-Code classify_text(std::string_view raw, bool escapes);
+inline constexpr std::size_t kShapeBytes = 64;  // the first bytes of longer texts decide their shape
+
+// A text as it stands between its quotes in JSON; `escapes`: it has a backslash. kShapeBytes from its first byte on are
+// readable whatever its size is.
+using ClassifyText = Code (*)(std::string_view raw, bool escapes);
+extern const ClassifyText classify_text;  // the best way of this machine
+
+// The ways there are on this machine, the best one first, for a test that they agree.
+struct ClassifyWay {
+  const char* name;
+  ClassifyText classify;
+};
+std::span<const ClassifyWay> classify_ways();
 
 inline bool is_text(Code code) { return code >= code::kFirstText; }
 inline Shape shape_of(Code code) { return static_cast<Shape>((code - code::kFirstText) / 4); }

@@ -228,14 +228,18 @@ void Examiner::grow_table() {
 }
 
 std::uint32_t Examiner::defect_of(const content::Defect& defect, std::uint64_t number, std::span<const Field> fields) {
-  DefectName name{defect.kind, defect.path, defect.what};
-  // Paths come from foreign bytes: beyond the bound they are counted together, and nothing is acted on.
-  if (defects_.size() >= kMostDefects && !defects_.contains(name)) {
-    overflowed_ = true;
-    name = {defect.kind, "", ""};
+  auto at = defects_.find(defect);
+  if (at == defects_.end()) {
+    DefectName name{defect.kind, defect.path, defect.what};
+    // Paths come from foreign bytes: beyond the bound they are counted together, and nothing is acted on.
+    if (defects_.size() >= kMostDefects) {
+      overflowed_ = true;
+      name = {defect.kind, "", ""};
+    }
+    bool fresh = false;
+    std::tie(at, fresh) = defects_.try_emplace(std::move(name), static_cast<std::uint32_t>(defects_.size()));
+    if (fresh) defects_seen_.emplace_back();
   }
-  const auto [at, fresh] = defects_.try_emplace(std::move(name), static_cast<std::uint32_t>(defects_.size()));
-  if (fresh) defects_seen_.emplace_back();
   DefectSeen& seen = defects_seen_[at->second];
   if (number < seen.number) seen = {redacted(defect.inner.empty() ? fields[defect.field].value : std::string_view(defect.inner), defect.offset), number};
   return at->second;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -99,6 +100,15 @@ struct DefectName {
   auto operator<=>(const DefectName&) const = default;
 };
 
+// Looked for without a copy.
+struct DefectOrder {
+  using is_transparent = void;
+  template <class A, class B>
+  bool operator()(const A& a, const B& b) const {
+    return std::tie(a.kind, a.path, a.what) < std::tie(b.kind, b.path, b.what);
+  }
+};
+
 struct ViolationName {
   std::string path, what;
   auto operator<=>(const ViolationName&) const = default;
@@ -160,7 +170,7 @@ class Examiner {
   std::uint32_t queue_;
   std::vector<Row> rows_;                                    // 0: nothing unusual
   std::vector<std::pair<std::uint64_t, std::uint32_t>> by_hash_;  // open addressing: hash, row (0: free)
-  std::map<DefectName, std::uint32_t> defects_;
+  std::map<DefectName, std::uint32_t, DefectOrder> defects_;
   std::vector<DefectSeen> defects_seen_;
   std::map<ViolationName, std::uint32_t> violations_;
   ChunkStore* store_;
