@@ -258,20 +258,20 @@ void score(const Corpus& corpus, const std::vector<Record>& records, Report& rep
   detect::Population population(tally.examiners(), 1);
   std::vector<std::pair<double, double>> of(population.atoms.size());  // outliers, others
   double outliers = 0, others = 0;
-  const auto atoms_of = [&](const detect::Seen& s, const std::uint8_t* v, auto&& f) {
+  const auto atoms_of = [&](const detect::Seen& s, const content::Values& v, auto&& f) {
     for (const detect::Has& has : population.rows[s.row]) f(has.atom);
     for (std::size_t c = 0; c < population.queues[0].columns; ++c)
       for (const detect::Has& has : population.queues[0].values[c][v[c]]) f(has.atom);
   };
-  population.each([&](std::uint32_t, const detect::Seen& s, const std::uint8_t* v, const detect::Chunk&, std::size_t) {
+  population.each([&](std::uint32_t, const detect::Seen& s, const detect::Kept& page, const detect::Chunk&, std::size_t i) {
     const bool outlier = s.attempts >= 3;
     (outlier ? outliers : others) += 1;
-    atoms_of(s, v, [&](detect::AtomId a) { (outlier ? of[a].first : of[a].second) += 1; });
+    atoms_of(s, page.values(i), [&](detect::AtomId a) { (outlier ? of[a].first : of[a].second) += 1; });
   });
-  population.each([&](std::uint32_t, const detect::Seen& s, const std::uint8_t* v, const detect::Chunk&, std::size_t) {
+  population.each([&](std::uint32_t, const detect::Seen& s, const detect::Kept& page, const detect::Chunk&, std::size_t i) {
     if (s.passes > 0) return;
     bool flagged = false;
-    atoms_of(s, v, [&](detect::AtomId a) {
+    atoms_of(s, page.values(i), [&](detect::AtomId a) {
       const auto [x, y] = of[a];
       const double with = x / std::max(1.0, x + y), without = (outliers - x) / std::max(1.0, outliers + others - x - y);
       flagged = flagged || (x >= outliers * 0.01 && with >= 10 * without);

@@ -16,7 +16,7 @@
 namespace claw::bench {
 namespace {
 
-constexpr int kTurns = 5;
+constexpr int kTurns = 12;
 
 double milliseconds(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();

@@ -58,13 +58,13 @@ class Members {
     std::size_t count = 0;
     population_.each_page([&](std::uint32_t q, const Chunk& chunk, const Kept& page) {
       const QueueView& queue = queues.at(q);
-      auto digested = page.digests.begin();
-      for (std::size_t i = 0; i < page.seen.size(); ++i) {
-        const Seen& seen = page.seen[i];
+      auto digested = page.digests().begin();
+      for (std::size_t i = 0; i < page.size(); ++i) {
+        const Seen seen = page.seen(i);
         const std::uint32_t number = chunk.explained[i] != 0 ? chunk.explained[i] : suspicion(seen);
         if (number == 0 || seen.evidence_only) continue;
-        while (digested != page.digests.end() && digested->index < i) ++digested;
-        const bool has_digest = digested != page.digests.end() && digested->index == i;
+        while (digested != page.digests().end() && digested->index < i) ++digested;
+        const bool has_digest = digested != page.digests().end() && digested->index == i;
         Concluded& one = found[number - 1];
         if (!has_digest && seen.by_digest) {
           ++one.unnamed;

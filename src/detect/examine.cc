@@ -108,25 +108,10 @@ std::string redacted(std::string_view value, std::uint64_t offset) {
   return out;
 }
 
-std::size_t Kept::bytes(std::size_t size, std::size_t columns, std::size_t digests) {
-  return size * sizeof(Seen) + (size * columns + 7) / 8 * 8 + digests * sizeof(Digested);
-}
-
-Kept Kept::of(std::byte* block, std::size_t size, std::size_t columns, std::size_t digests) {
-  std::byte* const values = block + size * sizeof(Seen);
-  return {.seen = {reinterpret_cast<Seen*>(block), size},
-          .values = reinterpret_cast<const std::uint8_t*>(values),
-          .columns = columns,
-          .digests = {reinterpret_cast<const Digested*>(values + (size * columns + 7) / 8 * 8), digests}};
-}
-
 Status Examiner::examine(const Batch& page, std::uint64_t number) {
-  const std::size_t size = page.entries().size(), columns = reader_.columns();
-  static_assert(alignof(Seen) == sizeof(page_[0]) && alignof(Digested) == sizeof(page_[0]));
-  page_.resize(Kept::bytes(size, columns, 0) / sizeof(page_[0]));
+  const std::size_t size = page.entries().size();
+  packing_.begin(reader_.columns());
   digests_.clear();
-  auto* const seen_at = reinterpret_cast<Seen*>(page_.data());
-  auto* values_at = reinterpret_cast<std::uint8_t*>(page_.data()) + size * sizeof(Seen);
   for (std::size_t i = 0; i < size; ++i) {
     const Batch::Entry& entry = page.entries()[i];
     const std::span<const Field> fields = page.fields(entry);
@@ -134,10 +119,10 @@ Status Examiner::examine(const Batch& page, std::uint64_t number) {
     const std::span<const Field> inside = opened ? std::span<const Field>(opened->fields) : fields;
     const bool closed = opened && opened->defect;
     const content::Features& features = closed ? (unreadable_ = {.deviations = {}, .values = {}, .defect = opened->defect}) : reader_.read(inside);
-    Seen& seen = *new (seen_at + i) Seen(judge(entry.key, opened ? with_facts(entry.evidence, opened->facts) : entry.evidence));
+    Seen seen = judge(entry.key, opened ? with_facts(entry.evidence, opened->facts) : entry.evidence);
     seen.row = row_of(features, features.defect ? kNone : violation_of(inside), number, inside);
     seen.by_digest = !fields.empty() && fields.front().name.empty();  // a body: of a list, or of a broker without ids
-    values_at = std::copy_n(features.values.begin(), columns, values_at);
+    packing_.add(seen, features.values);
     if (seen.by_digest && sampled_ != kNotSampled) sample(fields.front().value, seen.evidence_only, number, i);
     if (seen.evidence_only) continue;
     for (const Field& field : fields) bytes_ += field.value.size();
@@ -148,7 +133,7 @@ Status Examiner::examine(const Batch& page, std::uint64_t number) {
     for (const Field& field : fields) content += field.name.size() + field.value.size();
     if (store_->may_keep_content(content)) kept_.emplace(std::pair(number, entry.key), SeenContent{owned(fields), neighbours_of(page, i)});
   }
-  return keep(number, size);
+  return keep(number);
 }
 
 void Examiner::sample(std::string_view body, bool evidence_only, std::uint64_t page, std::size_t index) {
@@ -160,16 +145,16 @@ void Examiner::sample(std::string_view body, bool evidence_only, std::uint64_t p
 }
 
 // The page under way goes to where it stays.
-Status Examiner::keep(std::uint64_t number, std::size_t size) {
-  Chunk chunk{.number = number, .size = static_cast<std::uint32_t>(size), .digests = static_cast<std::uint32_t>(digests_.size()), .columns = reader_.columns(), .explained = {}};
-  const std::size_t before = page_.size();
-  page_.resize(chunk.bytes() / sizeof(page_[0]));
-  std::copy(digests_.begin(), digests_.end(), reinterpret_cast<Digested*>(page_.data() + before));
-  chunk.block = store_->allocate(slab_, chunk.bytes());
-  if (chunk.block != nullptr) {
-    std::memcpy(chunk.block, page_.data(), chunk.bytes());
+Status Examiner::keep(std::uint64_t number) {
+  const std::size_t words = packing_.end(digests_), bytes = words * sizeof(std::uint64_t);
+  Chunk chunk{.number = number, .size = static_cast<std::uint32_t>(packing_.size()), .words = static_cast<std::uint32_t>(words), .explained = {}};
+  if (auto* const block = reinterpret_cast<std::uint64_t*>(store_->allocate(slab_, bytes)); block != nullptr) {
+    packing_.write(block);
+    chunk.block = block;
   } else {
-    CLAW_TRY_ASSIGN(chunk.offset, store_->write({reinterpret_cast<const char*>(page_.data()), chunk.bytes()}));
+    packed_.resize(words);
+    packing_.write(packed_.data());
+    CLAW_TRY_ASSIGN(chunk.offset, store_->write({reinterpret_cast<const char*>(packed_.data()), bytes}));
   }
   chunks_.push_back(std::move(chunk));
   return {};

@@ -1,4 +1,4 @@
-// The streaming half of detection: one pass over the pages of a queue, at most 48 bytes kept of each message.
+// The streaming half of detection: one pass over the pages of a queue, about 30 bytes kept of each message, see kept.h.
 #pragma once
 
 #include <array>
@@ -15,6 +15,7 @@
 #include "content/agreed.h"
 #include "content/features.h"
 #include "detect/chunk_store.h"
+#include "detect/kept.h"
 #include "detect/opener.h"
 #include "model/finding.h"
 #include "model/message.h"
@@ -33,50 +34,14 @@ inline constexpr std::uint8_t kTopLevel = 6;
 // Set in MessageKey::high by the adapter: from a processing or dead list, evidence but not in the queue.
 inline constexpr std::uint64_t kEvidenceOnly = (1ull << 63) | (1ull << 62);
 
-struct Seen {
-  MessageKey key;
-  std::uint32_t row = 0;
-  std::uint16_t attempts = 0;
-  std::uint8_t passes = 0;      // groups that acknowledged it
-  std::uint8_t level : 4 = 0;
-  std::uint8_t waiting : 1 = 0;
-  std::uint8_t in_flight : 1 = 0;
-  std::uint8_t evidence_only : 1 = 0;
-  std::uint8_t by_digest : 1 = 0;  // has no id of its own: its digest is its identity
-};
-static_assert(sizeof(Seen) == 24);
-
-// The short digest of a message that is odd, or that nothing else identifies.
-struct Digested {
-  std::uint64_t digest;
-  std::uint64_t index;  // in the page
-};
-
-// What was kept of each message of one page: three arrays one after another in one block.
-struct Kept {
-  std::span<Seen> seen;
-  const std::uint8_t* values = nullptr;  // of each of seen, `columns` of them
-  std::size_t columns = 0;
-  std::span<const Digested> digests;     // by index
-
-  // `block` holds these arrays of `size` messages.
-  static Kept of(std::byte* block, std::size_t size, std::size_t columns, std::size_t digests);
-  static std::size_t bytes(std::size_t size, std::size_t columns, std::size_t digests);
-
-  const std::uint8_t* values_of(std::size_t i) const { return values + i * columns; }
-};
-
 // One page of a queue.
 struct Chunk {
   std::uint64_t number = 0;  // of the page in its queue
   std::uint32_t size = 0;    // messages
-  std::uint32_t digests = 0;
-  std::size_t columns = 0;
-  std::byte* block = nullptr;  // in the store's memory; null when it lies in the store's file
-  std::uint64_t offset = 0;    // there
-  std::vector<std::uint8_t> explained;  // by which signature, from 1; 0: by none. Filled by mining
-
-  std::size_t bytes() const { return Kept::bytes(size, columns, digests); }
+  std::uint32_t words = 0;   // of what kept.h packed
+  const std::uint64_t* block = nullptr;  // in the store's memory; null when it lies in the store's file
+  std::uint64_t offset = 0;              // there
+  std::vector<std::uint8_t> explained;   // by which signature, from 1; 0: by none. Filled by mining
 };
 
 // A body that stands for itself in what is remembered of its queue, see memory.h.
@@ -153,7 +118,7 @@ class Examiner {
   friend class Population;
   friend class Tally;
 
-  Status keep(std::uint64_t number, std::size_t size);
+  Status keep(std::uint64_t number);
   // `fields`: as they were read.
   std::uint32_t row_of(const content::Features& features, std::uint32_t violation, std::uint64_t number, std::span<const Field> fields);
   std::uint32_t defect_of(const content::Defect& defect, std::uint64_t number, std::span<const Field> fields);
@@ -175,8 +140,9 @@ class Examiner {
   std::map<ViolationName, std::uint32_t> violations_;
   ChunkStore* store_;
   ChunkStore::Slab slab_;
-  std::vector<std::uint64_t> page_;  // the block of the page under way
+  Packing packing_;                  // of the page under way
   std::vector<Digested> digests_;    // of it
+  std::vector<std::uint64_t> packed_;  // where there is no room for it in memory
   std::vector<Chunk> chunks_;
   std::map<std::pair<std::uint64_t, MessageKey>, SeenContent> kept_;  // (page, key)
   std::uint64_t sampled_;  // mask

@@ -138,7 +138,7 @@ Memory::Look Memory::see(Population& population, std::uint32_t queue) const {
   std::vector<std::vector<Name>> named(population.atoms.size());
   for (std::size_t a = 0; a < named.size(); ++a)
     for (const std::string& sub : population.subs[a]) named[a].push_back(name_of(population.atoms[a], sub));
-  const auto names_of = [&](const Seen& seen, const std::uint8_t* values) {
+  const auto names_of = [&](const Seen& seen, const content::Values& values) {
     std::vector<Name> names;
     const auto add = [&](const std::vector<Has>& has) {
       for (const Has& h : has)
@@ -150,11 +150,11 @@ Memory::Look Memory::see(Population& population, std::uint32_t queue) const {
   };
   // Messages of which the same was kept have the same names.
   std::string content;
-  const auto content_of = [&](const Seen& seen, const std::uint8_t* values) -> const std::string& {
-    return content.assign(reinterpret_cast<const char*>(&seen.row), sizeof seen.row).append(reinterpret_cast<const char*>(values), of.columns);
+  const auto content_of = [&](const Seen& seen, const content::Values& values) -> const std::string& {
+    return content.assign(reinterpret_cast<const char*>(&seen.row), sizeof seen.row).append(reinterpret_cast<const char*>(values.data()), of.columns);
   };
   std::unordered_set<std::string> failing;
-  const auto keep = [&](std::uint64_t identity, const Seen& seen, const std::uint8_t* values) {
+  const auto keep = [&](std::uint64_t identity, const Seen& seen, const content::Values& values) {
     if (!look.here.insert(identity).second || seen.level >= kFailedLevel) return;
     const auto [at, fresh] = look.by_content.try_emplace(content_of(seen, values));
     if (fresh) {
@@ -170,15 +170,15 @@ Memory::Look Memory::see(Population& population, std::uint32_t queue) const {
   for (const Chunk* const chunk : of.chunks) {
     const Kept page = population.kept(*chunk);
     auto body = std::lower_bound(of.bodies.begin(), of.bodies.end(), SampledBody{.page = chunk->number, .index = 0, .identity = 0});
-    for (std::size_t i = 0; i < page.seen.size(); ++i) {
-      const Seen& seen = page.seen[i];
+    for (std::size_t i = 0; i < page.size(); ++i) {
+      const Seen seen = page.seen(i);
       const bool sampled = body != of.bodies.end() && body->page == chunk->number && body->index == i;
       const std::uint64_t identity = seen.by_digest ? (sampled ? body->identity : 0) : identity_of(seen.key);
       if (sampled) ++body;
-      if (seen.level >= kFailedLevel && look.failing.size() < kMostNames && failing.insert(content_of(seen, page.values_of(i))).second)
-        for (const Name name : names_of(seen, page.values_of(i))) look.failing.insert(name);
+      if (seen.level >= kFailedLevel && look.failing.size() < kMostNames && failing.insert(content_of(seen, page.values(i))).second)
+        for (const Name name : names_of(seen, page.values(i))) look.failing.insert(name);
       if (seen.evidence_only || (seen.by_digest && !sampled) || (identity & look.mask) != 0) continue;
-      keep(identity, seen, page.values_of(i));
+      keep(identity, seen, page.values(i));
     }
   }
   return look;

@@ -23,11 +23,11 @@ struct Side {
   std::vector<std::uint8_t> row;
   std::vector<std::vector<std::pair<std::size_t, std::bitset<256>>>> values;  // by queue: column, ids
 
-  bool match(std::uint32_t queue, const Seen& seen, const std::uint8_t* of) const {
+  bool match(std::uint32_t queue, const Seen& seen, const Kept& page, std::size_t i) const {
     if (row[seen.row] != 0) return true;
-    for (const auto& [column, ids] : values[queue])
-      if (ids.test(of[column])) return true;
-    return false;
+    if (values[queue].empty()) return false;
+    const content::Values of = page.values(i);
+    return std::any_of(values[queue].begin(), values[queue].end(), [&](const auto& side) { return side.second.test(of[side.first]); });
   }
 };
 
@@ -75,10 +75,10 @@ class Miner {
     for (Chunk* chunk : queue.chunks) {
       const Kept all = all_.kept(*chunk);
       chunk->explained.assign(chunk->size, 0);
-      const std::size_t columns = all.columns;
-      for (std::size_t i = 0; i < all.seen.size(); ++i) {
-        const Seen& seen = all.seen[i];
-        const std::uint8_t* const value = all.values_of(i);
+      const std::size_t columns = queue.columns;
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        const Seen seen = all.seen(i);
+        const content::Values value = all.values(i);
         row_counts_[seen.row].add(seen);
         if (seen.level != 0) {
           for (std::size_t c = 0; c < columns; ++c) values[c * 256 + value[c]].add(seen);
@@ -256,9 +256,10 @@ class Miner {
     const Side side = side_of(one.what.atom, one.what.subs);
     std::vector<Counts> together(atoms_.size());
     AtomId last = kNoAtom;
-    all_.each([&](std::uint32_t q, const Seen& seen, const std::uint8_t* values, const Chunk& chunk, std::size_t i) {
-      if (chunk.explained[i] != 0 || !side.match(q, seen, values)) return;
+    all_.each([&](std::uint32_t q, const Seen& seen, const Kept& page, const Chunk& chunk, std::size_t i) {
+      if (chunk.explained[i] != 0 || !side.match(q, seen, page, i)) return;
       last = kNoAtom;
+      const content::Values values = page.values(i);
       for (const Has& has : all_.rows[seen.row])
         if (has.atom != last) together[last = has.atom].add(seen);
       for (std::size_t c = 0; c < all_.queues[q].columns; ++c)
@@ -298,13 +299,14 @@ class Miner {
     const auto number = static_cast<std::uint8_t>(out_.signatures.size() + 1);
     const Side first = side_of(what.atom, what.subs);
     const Side second = what.with == kNoAtom ? Side{} : side_of(what.with, {});
-    all_.each([&](std::uint32_t q, const Seen& seen, const std::uint8_t* values, Chunk& chunk, std::size_t i) {
-      if (chunk.explained[i] != 0 || !first.match(q, seen, values) || (what.with != kNoAtom && !second.match(q, seen, values))) return;
+    all_.each([&](std::uint32_t q, const Seen& seen, const Kept& page, Chunk& chunk, std::size_t i) {
+      if (chunk.explained[i] != 0 || !first.match(q, seen, page, i) || (what.with != kNoAtom && !second.match(q, seen, page, i))) return;
       chunk.explained[i] = number;
       what.counts.add(seen);
       Counts one;
       one.add(seen);
       row_counts_[seen.row].subtract(one);
+      const content::Values values = page.values(i);
       for (std::size_t c = 0; c < all_.queues[q].columns; ++c) value_counts_[q][c * 256 + values[c]].subtract(one);
     });
     look_around(what, number);
@@ -324,8 +326,8 @@ class Miner {
         delivered = 0;
         for (const Chunk* chunk : queue.chunks) {
           const Kept all = all_.kept(*chunk);
-          for (std::size_t i = 0; i < all.seen.size(); ++i) {
-            const Seen& seen = all.seen[i];
+          for (std::size_t i = 0; i < all.size(); ++i) {
+            const Seen seen = all.seen(i);
             if (!seen.evidence_only && (seen.passes > 0 || seen.level > 0)) f(seen, chunk->explained[i] == number), ++delivered;
           }
         }

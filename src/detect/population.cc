@@ -1,6 +1,7 @@
 #include "detect/population.h"
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 namespace claw::detect {
@@ -103,18 +104,17 @@ struct Population::Builder {
 };
 
 Kept Population::kept(const Chunk& chunk) {
-  if (chunk.block != nullptr) return Kept::of(chunk.block, chunk.size, chunk.columns, chunk.digests);
+  const Place& place = places_.at(&chunk);
+  if (chunk.block != nullptr) return Kept(chunk.block, place.renumbered->data());
   if (!trouble_.ok()) return {};
-  const Place& place = in_file_.at(&chunk);
-  Result<std::string> bytes = place.store->read(chunk.offset, chunk.bytes());
+  Result<std::string> bytes = place.store->read(chunk.offset, chunk.words * sizeof(std::uint64_t));
   if (!bytes) {
     trouble_ = std::move(bytes).error();
     return {};
   }
-  page_ = std::move(*bytes);
-  const Kept kept = Kept::of(reinterpret_cast<std::byte*>(page_.data()), chunk.size, chunk.columns, chunk.digests);
-  for (Seen& seen : kept.seen) seen.row = (*place.renumbered)[seen.row];
-  return kept;
+  page_.resize(chunk.words);
+  std::memcpy(page_.data(), bytes->data(), bytes->size());
+  return Kept(page_.data(), place.renumbered->data());
 }
 
 Population::Population(std::vector<Examiner>& examiners, std::size_t queue_count) : queues(queue_count) {
@@ -165,9 +165,7 @@ Population::Population(std::vector<Examiner>& examiners, std::size_t queue_count
     }
     for (Chunk& chunk : e.chunks_) {
       queues[e.queue_].chunks.push_back(&chunk);
-      if (chunk.block == nullptr) in_file_.emplace(&chunk, Place{e.store_, &renumbered});
-      else
-        for (Seen& seen : kept(chunk).seen) seen.row = renumbered[seen.row];
+      places_.emplace(&chunk, Place{e.store_, &renumbered});
     }
     e.rows_.clear();
     e.by_hash_.clear();

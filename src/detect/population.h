@@ -98,11 +98,11 @@ class Population {
     for (std::uint32_t q = 0; q < queues.size(); ++q)
       for (Chunk* chunk : queues[q].chunks) f(q, *chunk, kept(*chunk));
   }
-  // Every message in queue order: f(queue, Seen, values by column, chunk, index).
+  // Every message in queue order: f(queue, Seen, page, chunk, index).
   template <class F>
   void each(F&& f) {
     each_page([&](std::uint32_t q, Chunk& chunk, const Kept& all) {
-      for (std::size_t i = 0; i < all.seen.size(); ++i) f(q, all.seen[i], all.values_of(i), chunk, i);
+      for (std::size_t i = 0; i < all.size(); ++i) f(q, all.seen(i), all, chunk, i);
     });
   }
   // Not ok: something that was kept could not be read again, and nothing of what was counted since holds.
@@ -110,13 +110,13 @@ class Population {
 
  private:
   struct Builder;
-  struct Place {  // of a chunk that lies in its store's file
+  struct Place {  // of a chunk
     ChunkStore* store;
     const std::vector<std::uint32_t>* renumbered;
   };
-  std::map<const Chunk*, Place> in_file_;
+  std::map<const Chunk*, Place> places_;
   std::vector<std::vector<std::uint32_t>> renumbered_;  // by examiner: its rows in the merged numbering
-  std::string page_;  // the block that was read last: too long to lie in the string itself, so aligned as new aligns
+  std::vector<std::uint64_t> page_;  // the one that was read last
   Status trouble_;
 };
 

@@ -138,9 +138,10 @@ std::vector<std::string> notes_of(Population& population, const Mining& mining) 
     for (const Chunk* chunk : queue.chunks) {
       if (left <= 0 || (at + 1) * kEarly >= all) break;
       const Kept page = population.kept(*chunk);
-      for (std::size_t i = 0; i < page.seen.size() && left > 0 && (at + 1) * kEarly < all; ++i, ++at) {
-        meet(population.rows[page.seen[i].row]);
-        for (std::size_t c = 0; c < queue.columns; ++c) meet(queue.values[c][page.values_of(i)[c]]);
+      for (std::size_t i = 0; i < page.size() && left > 0 && (at + 1) * kEarly < all; ++i, ++at) {
+        meet(population.rows[page.seen(i).row]);
+        const content::Values values = page.values(i);
+        for (std::size_t c = 0; c < queue.columns; ++c) meet(queue.values[c][values[c]]);
       }
     }
   std::vector<std::string> notes;
