@@ -129,20 +129,33 @@ inline Sets portable_sets(const char* text, std::size_t size) {
   return detail::merged(all) | (high != 0 ? set::kHigh : 0) | (other != 0 ? set::kOtherSign : 0);
 }
 
+namespace detail {
+
+// Which bytes are beyond ASCII, which of the others have no bit.
+struct Rest {
+  std::uint32_t high, other;
+};
+
+[[gnu::target("avx2,bmi2,avx512bw,avx512vl")]] inline Rest find_masked(const char* text, std::uint32_t mask, Found& found) {
+  const __m256i bytes = _mm256_maskz_loadu_epi8(mask, text);
+  found = find(bytes);
+  const std::uint32_t high = _mm256_movepi8_mask(bytes);
+  return {high, _mm256_mask_testn_epi8_mask(mask & ~high, _mm256_or_si256(found.first, found.second), _mm256_set1_epi8(-1))};
+}
+
+}  // namespace detail
+
 // Masks make up for what has to be blotted out above. Registers of 256 bits: texts are short.
 [[gnu::target("avx2,bmi2,avx512bw,avx512vl")]] inline Sets avx512_sets(const char* text, std::size_t size) {
-  detail::Found all{_mm256_setzero_si256(), _mm256_setzero_si256()};
-  std::uint32_t high = 0, other = 0;
-  for (std::size_t at = 0; at < size; at += 32) {
-    const std::uint32_t mask = _bzhi_u32(~0u, static_cast<unsigned>(size - at));
-    const __m256i bytes = _mm256_maskz_loadu_epi8(mask, text + at);
-    const detail::Found found = detail::find(bytes);
-    all = {_mm256_or_si256(all.first, found.first), _mm256_or_si256(all.second, found.second)};
-    const std::uint32_t beyond = _mm256_movepi8_mask(bytes);
-    high |= beyond;
-    other |= _mm256_mask_testn_epi8_mask(mask & ~beyond, _mm256_or_si256(found.first, found.second), _mm256_set1_epi8(-1));
+  detail::Found all;
+  detail::Rest rest = detail::find_masked(text, _bzhi_u32(~0u, static_cast<unsigned>(size)), all);
+  if (size > 32) [[unlikely]] {
+    detail::Found more;
+    const detail::Rest second = detail::find_masked(text + 32, _bzhi_u32(~0u, static_cast<unsigned>(size - 32)), more);
+    all = {_mm256_or_si256(all.first, more.first), _mm256_or_si256(all.second, more.second)};
+    rest = {rest.high | second.high, rest.other | second.other};
   }
-  return detail::merged(all) | (high != 0 ? set::kHigh : 0) | (other != 0 ? set::kOtherSign : 0);
+  return detail::merged(all) | (rest.high != 0 ? set::kHigh : 0) | (rest.other != 0 ? set::kOtherSign : 0);
 }
 
 #endif

@@ -1,6 +1,7 @@
 #include "content/features.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <unordered_set>
 
@@ -21,7 +22,7 @@ FeatureReader::FeatureReader() = default;
 FeatureReader::~FeatureReader() = default;
 FeatureReader::FeatureReader(FeatureReader&&) noexcept = default;
 FeatureReader::FeatureReader(const FeatureReader& frozen)
-    : paths_(frozen.paths_), watched_(frozen.watched_), field_keys_(frozen.field_keys_), stamp_(frozen.stamp_), frozen_(frozen.frozen_), learnt_slots_(frozen.learnt_slots_),
+    : paths_(frozen.paths_), watched_(frozen.watched_), fields_(frozen.fields_), stamp_(frozen.stamp_), frozen_(frozen.frozen_), learnt_slots_(frozen.learnt_slots_),
       only_json_(frozen.only_json_), columns_(frozen.columns_), usual_words_(frozen.usual_words_), common_(frozen.common_) {
   CLAW_CHECK(frozen.frozen_);
 }
@@ -74,15 +75,29 @@ void FeatureReader::refuse(std::size_t index, const Field& field, Slot slot) {
   features_.defect = {.kind = std::move(error.kind), .path = prefix + error.path, .what = std::move(error.what), .offset = error.offset, .field = index};
 }
 
+// Mostly fields come in the same order.
 Slot FeatureReader::field_slot(std::size_t index, std::string_view name) {
-  if (index >= field_keys_.size()) field_keys_.resize(std::min<std::size_t>(index + 1, Paths::kMostSlots), Paths::kNone);
-  std::uint32_t& guess = field_keys_[std::min(index, field_keys_.size() - 1)];
-  if (guess == Paths::kNone || paths_.name(paths_.key(guess).child) != name) {
-    std::string padded(name);  // bytes behind a value may be read, those behind a name may not
-    padded.append(16, '\0');
-    guess = paths_.find_key(Paths::kRoot, std::string_view(padded).substr(0, name.size()), Paths::Step::field);
+  const auto same = [](std::string_view a, std::string_view b) {
+    if (a.size() != b.size()) return false;
+    if (a.size() - 4 > 4) return a == b;
+    std::uint32_t words[4];  // names of 4 to 8 bytes: the first four and the last four
+    std::memcpy(&words[0], a.data(), 4);
+    std::memcpy(&words[1], b.data(), 4);
+    std::memcpy(&words[2], a.data() + a.size() - 4, 4);
+    std::memcpy(&words[3], b.data() + b.size() - 4, 4);
+    return ((words[0] ^ words[1]) | (words[2] ^ words[3])) == 0;
+  };
+  if (index < fields_.size() && fields_[index].slot != Paths::kNone && same(fields_[index].name, name)) return fields_[index].slot;
+  std::string padded(name);  // bytes behind a value may be read, those behind a name may not
+  padded.append(16, '\0');
+  const std::uint32_t key = paths_.find_key(Paths::kRoot, std::string_view(padded).substr(0, name.size()), Paths::Step::field);
+  if (key == Paths::kNone) return Paths::kElsewhere;
+  const Slot slot = paths_.key(key).child;
+  if (index < Paths::kMostSlots) {
+    if (index >= fields_.size()) fields_.resize(index + 1);
+    fields_[index] = {std::string(name), slot};
   }
-  return guess == Paths::kNone ? Paths::kElsewhere : paths_.key(guess).child;
+  return slot;
 }
 
 Slot FeatureReader::field_of(Slot slot) const {

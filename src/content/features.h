@@ -162,7 +162,11 @@ class FeatureReader {
   Gaps gaps_;
   Outlines outlines_;
   std::vector<std::vector<Slot>> watched_;  // by object: children whose absence is told
-  std::vector<std::uint32_t> field_keys_;   // by index of the field last time
+  struct FieldSeen {
+    std::string name;
+    Slot slot = Paths::kNone;
+  };
+  std::vector<FieldSeen> fields_;           // by index of the field last time
   std::uint64_t stamp_ = 0;
   bool frozen_ = false;
   std::size_t read_ = 0;                    // messages since

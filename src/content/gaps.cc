@@ -1,6 +1,7 @@
 #include "content/gaps.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace claw::content {
 
@@ -64,36 +65,41 @@ void Gaps::add(Gap* from, std::string_view bytes, std::span<const Step> steps, S
   lead(*from, id);
 }
 
-namespace {
-
-// One by one: ids that were written a moment ago cannot be read several at once without waiting for the cache.
-bool same(const Gaps::Id* a, const Gaps::Id* b, std::size_t count) {
-  std::uint32_t differ = 0;
-  for (std::size_t i = 0; i < count; ++i) differ |= static_cast<std::uint32_t>(a[i] ^ b[i]);
-  return differ == 0;
+Outlines::Head Outlines::head_of(const Passed& gaps) {
+  std::uint64_t h = gaps.size();
+  for (const std::uint64_t word : gaps.words()) h = (h ^ word) * 0xd6e8feb86659fd93ull, h ^= h >> 32;
+  return {.hash = static_cast<std::uint32_t>(h), .gaps = static_cast<std::uint16_t>(gaps.size()), .odd = 0};
 }
 
-}  // namespace
-
-std::optional<std::span<const std::uint32_t>> Outlines::find(std::uint64_t hash, std::span<const std::uint16_t> gaps) const {
+std::optional<std::span<const std::uint32_t>> Outlines::find(const Passed& gaps) const {
   if (table_.empty()) return std::nullopt;
-  for (std::size_t at = place(hash); table_[at] != 0; at = (at + 1) % table_.size()) {
-    const Outline& one = outlines_[table_[at] - 1u];
-    if (one.hash != hash || one.gaps != gaps.size() || !same(gaps.data(), &gaps_[one.first_gap], gaps.size())) continue;
-    return std::span(odd_).subspan(one.first_odd, one.odd);
+  const Head wanted = head_of(gaps);
+  const std::span<const std::uint64_t> words = gaps.words();
+  for (std::size_t at = place(wanted.hash); table_[at] != 0; at = (at + 1) % table_.size()) {
+    const std::uint64_t* const one = words_.data() + (table_[at] - 1);
+    const Head head = std::bit_cast<Head>(*one);
+    if (head.hash != wanted.hash || head.gaps != wanted.gaps) continue;
+    std::uint64_t differ = 0;
+    for (std::size_t i = 0; i < words.size(); ++i) differ |= words[i] ^ one[1 + i];
+    if (differ == 0) return std::span(reinterpret_cast<const std::uint32_t*>(one + 1 + words.size()), head.odd);
   }
   return std::nullopt;
 }
 
-void Outlines::add(std::uint64_t hash, std::span<const std::uint16_t> gaps, std::span<const std::uint32_t> odd) {
-  if (outlines_.size() >= kMost || gaps_.size() + gaps.size() > kMostGaps || odd.size() > kMostOdd) return;
+void Outlines::add(const Passed& gaps, std::span<const std::uint32_t> odd) {
+  if (count_ >= kMost || words_.size() > kMostWords || odd.size() > kMostOdd) return;
   if (table_.empty()) table_.resize(kMost * 2);
-  std::size_t at = place(hash);
+  Head head = head_of(gaps);
+  head.odd = static_cast<std::uint16_t>(odd.size());
+  std::size_t at = place(head.hash);
   while (table_[at] != 0) at = (at + 1) % table_.size();
-  outlines_.push_back({hash, static_cast<std::uint32_t>(gaps_.size()), static_cast<std::uint32_t>(gaps.size()), static_cast<std::uint32_t>(odd_.size()), static_cast<std::uint32_t>(odd.size())});
-  gaps_.insert(gaps_.end(), gaps.begin(), gaps.end());
-  odd_.insert(odd_.end(), odd.begin(), odd.end());
-  table_[at] = static_cast<std::uint16_t>(outlines_.size());
+  table_[at] = static_cast<std::uint32_t>(words_.size() + 1);
+  ++count_;
+  words_.push_back(std::bit_cast<std::uint64_t>(head));
+  words_.insert(words_.end(), gaps.words().begin(), gaps.words().end());
+  const std::size_t first = words_.size();
+  words_.resize(first + (odd.size() + 1) / 2);
+  std::copy(odd.begin(), odd.end(), reinterpret_cast<std::uint32_t*>(words_.data() + first));
 }
 
 }  // namespace claw::content

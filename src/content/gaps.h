@@ -2,6 +2,7 @@
 // comparison stands for reading brackets, commas and keys one by one.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -97,31 +98,56 @@ class Gaps {
 // The gaps of a whole text, one after another, are its outline. What is unusual in an outline is told once and remembered.
 class Outlines {
  public:
-  static constexpr std::size_t kMost = 4'096, kMostGaps = 1u << 16, kMostOdd = 64;
+  static constexpr std::size_t kMost = 4'096, kMostWords = 1u << 16, kMostOdd = 64;
+
+  // The ids of gaps passed, four a word: a word holds the four last ones, so that it can be written whole after each. (What is
+  // written piece by piece cannot be read as a whole without waiting for the cache.)
+  class Passed {
+   public:
+    static constexpr std::size_t kRoom = 256;  // gaps
+    bool full() const { return count_ == kRoom; }
+    std::size_t size() const { return count_; }
+    void add(Gaps::Id id) {
+      last_ = last_ << 16 | id;
+      words_[count_ / 4] = last_;
+      ++count_;
+    }
+    void clear() { count_ = 0, last_ = 0; }
+    Gaps::Id operator[](std::size_t i) const {
+      const std::size_t newer = std::min(i / 4 * 4 + 3, count_ - 1) - i;  // ids behind it in its word
+      return static_cast<Gaps::Id>(words_[i / 4] >> 16 * newer);
+    }
+    std::span<const std::uint64_t> words() const { return std::span(words_).first((count_ + 3) / 4); }
+
+   private:
+    std::array<std::uint64_t, kRoom / 4> words_;
+    std::uint64_t last_ = 0;
+    std::size_t count_ = 0;
+  };
 
   Outlines() = default;
   Outlines(const Outlines&) {}
   Outlines(Outlines&&) noexcept = default;
 
-  // Of an outline with one gap more.
-  static std::uint64_t hash(std::uint64_t before, Gaps::Id gap) { return (before + gap) * 0xd6e8feb86659fd93ull; }
-
   // What was remembered of it; nothing when it is not known.
-  std::optional<std::span<const std::uint32_t>> find(std::uint64_t hash, std::span<const std::uint16_t> gaps) const;
+  std::optional<std::span<const std::uint32_t>> find(const Passed& gaps) const;
   // Remembers it while there is room.
-  void add(std::uint64_t hash, std::span<const std::uint16_t> gaps, std::span<const std::uint32_t> odd);
+  void add(const Passed& gaps, std::span<const std::uint32_t> odd);
 
  private:
-  struct Outline {
-    std::uint64_t hash;
-    std::uint32_t first_gap, gaps, first_odd, odd;
+  // In front of its words and, two a word, of what is odd in it.
+  struct Head {
+    std::uint32_t hash;
+    std::uint16_t gaps;
+    std::uint16_t odd;
   };
-  static std::size_t place(std::uint64_t hash) { return hash >> 32 & (kMost * 2 - 1); }
+  static_assert(sizeof(Head) == sizeof(std::uint64_t));
+  static Head head_of(const Passed& gaps);
+  static std::size_t place(std::uint32_t hash) { return hash & (kMost * 2 - 1); }
 
-  std::vector<std::uint16_t> table_;  // open addressing by hash: index + 1
-  std::vector<Outline> outlines_;
-  std::vector<std::uint16_t> gaps_;
-  std::vector<std::uint32_t> odd_;
+  std::vector<std::uint32_t> table_;  // open addressing by hash: where in words_ it begins, plus 1
+  std::vector<std::uint64_t> words_;  // outlines one after another
+  std::size_t count_ = 0;
 };
 
 }  // namespace claw::content

@@ -32,11 +32,15 @@ namespace {
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr auto kLoneSurrogate = static_cast<Code>(code::kFirstText + 4 * static_cast<Code>(Shape::lone_surrogate));
 
-bool looks_like_json(std::string_view value) {
-  if (value.starts_with('{') || value.starts_with('[')) return true;
+bool looks_like_json_later(std::string_view value) {
   if (value.starts_with(kByteOrderMark)) value.remove_prefix(kByteOrderMark.size());
   const std::size_t first = value.find_first_not_of(" \t\r\n");
   return first != std::string_view::npos && (value[first] == '{' || value[first] == '[');
+}
+
+[[gnu::always_inline]] inline bool looks_like_json(std::string_view value) {
+  if (value.empty()) return false;
+  return value[0] == '{' || value[0] == '[' || looks_like_json_later(value);
 }
 
 }  // namespace

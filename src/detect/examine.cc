@@ -120,7 +120,7 @@ Status Examiner::examine(const Batch& page, std::uint64_t number) {
     const bool closed = opened && opened->defect;
     const content::Features& features = closed ? (unreadable_ = {.deviations = {}, .values = {}, .defect = opened->defect}) : reader_.read(inside);
     Seen seen = judge(entry.key, opened ? with_facts(entry.evidence, opened->facts) : entry.evidence);
-    seen.row = row_of(features, features.defect ? kNone : violation_of(inside), number, inside);
+    seen.row = row_of(features, features.defect || !contract_ ? kNone : violation_of(inside), number, inside);
     seen.by_digest = !fields.empty() && fields.front().name.empty();  // a body: of a list, or of a broker without ids
     packing_.add(seen, features.values);
     if (seen.by_digest && sampled_ != kNotSampled) sample(fields.front().value, seen.evidence_only, number, i);
@@ -131,7 +131,7 @@ Status Examiner::examine(const Batch& page, std::uint64_t number) {
     if (!features.defect) continue;
     std::size_t content = 0;
     for (const Field& field : fields) content += field.name.size() + field.value.size();
-    if (store_->may_keep_content(content)) kept_.emplace(std::pair(number, entry.key), SeenContent{owned(fields), neighbours_of(page, i)});
+    if (store_->may_keep_content(content)) kept_.emplace_hint(kept_.end(), std::pair(number, entry.key), SeenContent{owned(fields), neighbours_of(page, i)});
   }
   return keep(number);
 }
@@ -192,7 +192,7 @@ std::uint32_t Examiner::row_of(const content::Features& features, std::uint32_t 
 }
 
 std::uint32_t Examiner::violation_of(std::span<const Field> fields) {
-  if (!contract_ || content::read_json(content::body_of(fields), document_)) return kNone;  // a contract says nothing of what is no JSON
+  if (content::read_json(content::body_of(fields), document_)) return kNone;  // a contract says nothing of what is no JSON
   if (contract_->check(document_.root()) != content::Contract::Answer::violates) return kNone;
   const std::vector<content::Violation> found = contract_->explain(document_.root(), 1);
   if (found.empty()) return kNone;
