@@ -122,7 +122,12 @@ class FeatureReader {
   friend class avx2::Walk;
   friend class avx512::Walk;
   static constexpr std::size_t kMaxNesting = 4;  // of JSON in JSON
-  static constexpr std::size_t kShortQueue = 256;  // messages: it is not worth remembering what stood between values
+  // Messages of a queue that is so short that it is not worth remembering what stood between values. A fuzzer's are shorter.
+#if defined(FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION)
+  static constexpr std::size_t kShortQueue = 0;
+#else
+  static constexpr std::size_t kShortQueue = 256;
+#endif
   struct Learnt {
     std::vector<Deviation> all;
     bool passed;
