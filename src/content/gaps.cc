@@ -7,13 +7,12 @@ namespace claw::content {
 
 Gaps::Gap* Gaps::before(Slot slot) {
   if (slot < before_.size() && before_[slot] != 0) return &gaps_[before_[slot]];
-  nowhere_.slot = static_cast<std::uint16_t>(slot);
   return &nowhere_;
 }
 
-Gaps::Gap* Gaps::find_more(Gap* from, const char* at, const char* end) {
-  if (from->slot >= behind_.size()) return nullptr;
-  for (const Id id : behind_[from->slot]) {
+Gaps::Gap* Gaps::find_more(Gap* from, Slot slot, const char* at, const char* end) {
+  if (slot >= behind_.size()) return nullptr;
+  for (const Id id : behind_[slot]) {
     if (!is_at(gaps_[id], at, end)) continue;
     lead(*from, id);
     return &gaps_[id];
@@ -26,7 +25,7 @@ void Gaps::lead(Gap& from, Id to) {
   if (from.id != 0 && free != from.next.end()) *free = to;
 }
 
-void Gaps::add(Gap* from, std::string_view bytes, std::span<const Step> steps, Slot slot, To to) {
+void Gaps::add(Gap* from, Slot slot, std::string_view bytes, std::span<const Step> steps, Slot next, To to) {
   const std::size_t compared = bytes.size() + (to == To::text ? 1 : 0);
   if (compared > kLongest || steps.size() > kMostSteps || gaps_.size() + 2 > kMost) return;
   if (gaps_.empty()) {
@@ -34,17 +33,16 @@ void Gaps::add(Gap* from, std::string_view bytes, std::span<const Step> steps, S
     gaps_.push_back(nowhere_);
     rests_.emplace_back();
   }
-  const Slot at = from->slot;
-  if (at >= behind_.size()) behind_.resize(at + 1u), before_.resize(at + 1u);
-  if (behind_[at].size() >= kMostOfSlot) return;
-  const auto fresh = [this](Gap gap) {
-    gap.id = static_cast<Id>(gaps_.size());
+  if (slot >= behind_.size()) behind_.resize(slot + 1u), before_.resize(slot + 1u);
+  if (behind_[slot].size() >= kMostOfSlot) return;
+  const auto fresh = [this](const Gap& gap) {
     gaps_.push_back(gap);
+    gaps_.back().id = static_cast<Id>(gaps_.size() - 1);
     rests_.emplace_back();
-    return gap.id;
+    return gaps_.back().id;
   };
-  if (before_[at] == 0) before_[at] = fresh({.bytes = {}, .blocks = {}, .slot = static_cast<std::uint16_t>(at), .id = 0, .next = {}, .length = 0, .to = To::end});
-  if (from == &nowhere_) from = &gaps_[before_[at]];
+  if (before_[slot] == 0) before_[slot] = fresh({.bytes = {}, .blocks = {}, .slot = static_cast<std::uint16_t>(slot), .id = 0, .next = {}, .length = 0, .to = To::end});
+  if (from == &nowhere_) from = &gaps_[before_[slot]];
 
   std::array<char, kLongest> padded{};
   std::copy(bytes.begin(), bytes.end(), padded.begin());
@@ -53,7 +51,7 @@ void Gaps::add(Gap* from, std::string_view bytes, std::span<const Step> steps, S
     const std::size_t count = std::min<std::size_t>(compared - std::min(compared, from_byte), 16);
     return static_cast<std::uint16_t>((1u << count) - 1);
   };
-  Gap gap{.bytes = {}, .blocks = {block(0), block(16)}, .slot = static_cast<std::uint16_t>(slot), .id = 0, .next = {}, .length = static_cast<std::uint8_t>(bytes.size()), .to = to};
+  Gap gap{.bytes = {}, .blocks = {block(0), block(16)}, .slot = static_cast<std::uint16_t>(next), .id = 0, .next = {}, .length = static_cast<std::uint8_t>(bytes.size()), .to = to};
   std::copy_n(padded.begin(), gap.bytes.size(), gap.bytes.begin());
   const Id id = fresh(gap);
   Rest& rest = rests_[id];
@@ -61,7 +59,7 @@ void Gaps::add(Gap* from, std::string_view bytes, std::span<const Step> steps, S
   rest.block = block(32);
   rest.steps = static_cast<std::uint8_t>(steps.size());
   std::copy(steps.begin(), steps.end(), rest.step.begin());
-  behind_[at].push_back(id);
+  behind_[slot].push_back(id);
   lead(*from, id);
 }
 

@@ -37,7 +37,7 @@ class Gaps {
     std::array<std::uint16_t, 2> blocks;  // which bytes of each 16 count
     std::uint16_t slot;                   // of the value that it leads to
     Id id;
-    std::array<Id, kMostWays> next;       // the gaps met behind that value, more or less as often as they stand; 0 behind the last
+    std::array<Id, kMostWays> next;       // the gaps met behind that value, as they were met; 0 behind the last
     std::uint8_t length;
     To to;
 
@@ -62,17 +62,17 @@ class Gaps {
   Gap* before(Slot slot);
   const Rest& rest(Id id) const { return rests_[id]; }
 
-  // The way on behind the value that `from` leads to, at `at`; null when it is not known. The text ends at `end`;
+  // The way on behind the value at `slot`, which `from` leads to, at `at`; null when it is not known. The text ends at `end`;
   // Batch::kPadding bytes are readable behind it.
-  Gap* find(Gap* from, const char* at, const char* end) {
+  Gap* find(Gap* from, Slot slot, const char* at, const char* end) {
     for (const Id id : from->next) {
       if (id == 0) break;
       if (Gap* const gap = &gaps_[id]; is_at(*gap, at, end)) [[likely]] return gap;
     }
-    return find_more(from, at, end);
+    return find_more(from, slot, at, end);
   }
-  // Remembers one that was not known, unless it is too long or there are many.
-  void add(Gap* from, std::string_view bytes, std::span<const Step> steps, Slot slot, To to);
+  // Remembers one that was not known behind the value at `slot`, unless it is too long or there are many.
+  void add(Gap* from, Slot slot, std::string_view bytes, std::span<const Step> steps, Slot next, To to);
 
  private:
   bool is_at(const Gap& gap, const char* at, const char* end) const {
@@ -85,10 +85,11 @@ class Gaps {
     if (gap.to == To::text) return at < end;
     return gap.to == To::end ? at == end : at < end && Gap::begins_plain(*at);
   }
-  Gap* find_more(Gap* from, const char* at, const char* end);
+  Gap* find_more(Gap* from, Slot slot, const char* at, const char* end);
   void lead(Gap& from, Id to);
 
-  Gap nowhere_{.bytes = {}, .blocks = {}, .slot = Paths::kElsewhere, .id = 0, .next = {}, .length = 0, .to = To::end};
+  // Stands for every gap that is not known: of it nothing is kept, not even a slot, for walks within walks hold it too.
+  Gap nowhere_{.bytes = {}, .blocks = {}, .slot = 0, .id = 0, .next = {}, .length = 0, .to = To::end};
   std::vector<Gap> gaps_;              // room for kMost from the first one on; the one with id 0 is none
   std::vector<Rest> rests_;            // of gaps_
   std::vector<Id> before_;             // by slot
