@@ -13,12 +13,11 @@
 #include "content/utf8.h"
 
 // Functions between these may use the instructions that `features` names.
-#if defined(__clang__)
 #define CLAW_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
 #define CLAW_TARGET_BEGIN(features) CLAW_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define CLAW_TARGET_END _Pragma("clang attribute pop")
 #else
-#define CLAW_PRAGMA(text) _Pragma(#text)
 #define CLAW_TARGET_BEGIN(features) _Pragma("GCC push_options") CLAW_PRAGMA(GCC target(features))
 #define CLAW_TARGET_END _Pragma("GCC pop_options")
 #endif

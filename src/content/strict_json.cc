@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "content/utf8.h"
+#include "content/value_class.h"
 
 namespace claw::content {
 namespace {
@@ -134,28 +135,14 @@ class Walker {
   }
   static bool is_word(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80; }
 
-  bool sound_number() {
-    const auto digits = [this] {
-      const std::size_t from = at_;
-      while (is_digit(peek())) ++at_;
-      return at_ > from;
-    };
-    if (peek() == '-') ++at_;
-    if (peek() == '0') ++at_;
-    else if (!digits()) return false;
-    if (peek() == '.' && (++at_, !digits())) return false;
-    if (peek() != 'e' && peek() != 'E') return true;
-    ++at_;
-    if (peek() == '+' || peek() == '-') ++at_;
-    return digits();
-  }
   static bool ends_number(char c) { return c == ',' || c == '}' || c == ']' || is_space(c); }
 
   // What begins like a number and goes on otherwise is a word that somebody forgot to quote.
   bool number() {
-    const std::size_t start = at_;
-    if (sound_number() && (at_ == text_.size() || ends_number(peek()))) return true;
-    at_ = start;
+    if (const std::size_t length = classify_number(text_.substr(at_)).length; length > 0 && (at_ + length == text_.size() || ends_number(text_[at_ + length]))) {
+      at_ += length;
+      return true;
+    }
     const std::size_t end = text_.find_first_of(" \t\r\n,:{}[]\"", at_);
     const std::string_view token = text_.substr(at_, end == std::string_view::npos ? end : end - at_);
     if (token.size() > 1 && token.find_first_not_of("0123456789+-.eE") != std::string_view::npos && token != "-Infinity") return malformed("bare word");
